@@ -1,0 +1,101 @@
+"""Dense layers: the three products, each on the rows of one sweep.
+
+`space` is a workspace of `capacity` rows, in which `layer` (a row of the LAYER table) says where
+its activations and deltas stand.
+"""
+
+from .jit import jit
+from .layout import PANEL_VECTORS
+from .panels import vector_of, vectors_in
+from .simd import absolute, lanes, load, select, store, store_first
+from .subroutine import call
+
+STRIP = 24  # rows of a product that wait in the cache for the next operation
+
+# Smallest normal numbers: smaller ones slow the processor down tenfold and change nothing.
+_NORMAL_32 = 2.0**-126
+_NORMAL_64 = 2.0**-1022
+
+
+@jit
+def flush(x):
+    """Zero in place of subnormal values; NaN stays."""
+    smallest = _NORMAL_32 if lanes(x) == 16 else _NORMAL_64
+    return select(absolute(x) < smallest, 0.0, x)
+
+
+@jit
+def forward(job, arena, layer, space, row, rows):
+    """``z = a @ weight + bias`` into the place of the output."""
+    n = lanes(space)
+    width = PANEL_VECTORS * n
+    a = space + (layer.input + row * layer.input_stride)
+    a_jump = job.capacity * layer.input_stride - width
+    for p in range(layer.panels):
+        weights = arena + (job.theta + layer.weights + p * (layer.bias_row + 1) * layer.stride)
+        z = space + (layer.output + (p * job.capacity + row) * layer.stride)
+        call(job.product, (
+            z, layer.stride, weights + layer.bias_row * layer.stride, 0,
+            a, layer.input_stride, 1, a_jump, weights, layer.stride,
+            rows, vectors_in(layer.outputs, p, n), layer.inputs, width,
+        ))  # fmt: skip
+
+
+@jit
+def backward(job, arena, layer, below, space, row, rows, scratch):
+    """``delta_below = (delta @ weight.T) * f'(z_below)``; f' stands where the result will."""
+    n = lanes(space)
+    width = PANEL_VECTORS * n
+    jump = job.capacity * layer.stride - width
+    for p in range(below.panels):
+        vectors = vectors_in(below.outputs, p, n)
+        transposed = arena + (layer.transposed + p * layer.transposed_rows * below.stride)
+        for r in range(row, row + rows, STRIP):
+            here = min(STRIP, row + rows - r)
+            call(job.product, (
+                scratch, width, arena + job.zeros, 0,
+                space + (layer.delta + r * layer.stride), layer.stride, 1, jump,
+                transposed, below.stride, here, vectors, layer.outputs, width,
+            ))  # fmt: skip
+            delta = space + (below.delta + (p * job.capacity + r) * below.stride)
+            for i in range(here):
+                for v in range(vectors):
+                    place = delta + (i * below.stride + v * n)
+                    store(place, flush(load(place) * load(scratch + (i * width + v * n))))
+
+
+@jit
+def gradient(job, arena, weight, bias, layer, unit, space, rows, fresh):
+    """Gradient of a unit: ``weight = a.T @ delta`` and, where it has one, `bias`, the sum of delta.
+
+    The sums over examples start at zero if `fresh`, else they go on from what stands there.
+    """
+    n = lanes(space)
+    width = PANEL_VECTORS * n
+    zeros = arena + job.zeros
+    vectors = vectors_in(layer.outputs, unit.panel, n)
+    delta = space + (layer.delta + unit.panel * job.capacity * layer.stride)
+    panel, within = unit.row // width, unit.row % width
+    a = space + (layer.input + panel * job.capacity * layer.input_stride + within)
+    call(job.product, (
+        weight, layer.stride, zeros if fresh else weight, 0 if fresh else layer.stride,
+        a, 1, layer.input_stride, 0, delta, layer.stride, unit.rows, vectors, rows, rows,
+    ))  # fmt: skip
+    if unit.has_bias:
+        call(job.product, (
+            bias, 0, zeros if fresh else bias, 0,
+            arena + job.one, 0, 0, 0, delta, layer.stride, 1, vectors, rows, rows,
+        ))  # fmt: skip
+
+
+@jit
+def example_gradient(job, out, layer, space, row):
+    """The gradient of one example, ``outer(a, delta)`` and delta, at `out` in the flat order."""
+    n = lanes(space)
+    for v in range((layer.outputs + n - 1) // n):
+        here = min(n, layer.outputs - v * n)
+        delta = load(vector_of(space + layer.delta, layer.stride, job.capacity, row, v))
+        for k in range(layer.inputs):
+            a = vector_of(space + layer.input, layer.input_stride, job.capacity, row, k // n)[k % n]
+            store_first(out + (k * layer.outputs + v * n), a * delta, here)
+        store_first(out + (layer.inputs * layer.outputs + v * n), delta, here)

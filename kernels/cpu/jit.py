@@ -1,0 +1,90 @@
+"""The one place that knows how kernels are compiled, cached on disk, and found stale."""
+
+import contextlib
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import llvmlite
+import numba
+from llvmlite import binding
+from numba.core import config
+
+SOURCES = Path(__file__).parent
+_ARITHMETIC = {"error_model": "numpy", "fastmath": False}
+_OPTIONS = {"nogil": True, **_ARITHMETIC}
+
+
+def hardware():
+    """The (processor name, feature string) that kernels are compiled for."""
+    name = config.CPU_NAME or binding.get_host_cpu_name()
+    features = config.CPU_FEATURES
+    if features is None:
+        features = binding.get_host_cpu_features().flatten()
+    return name, features
+
+
+def tile_shape():
+    """Which register tiles to use: "wide" for 32 vector registers of 64 bytes, else "narrow".
+
+    FASTBATCH_TILE overrides the choice; with it the tests show that the bits do not depend on it.
+    """
+    chosen = os.environ.get("FASTBATCH_TILE", "")
+    if chosen not in ("", "wide", "narrow"):
+        raise ValueError(f"FASTBATCH_TILE must be 'wide' or 'narrow', found {chosen!r}")
+    return chosen or ("wide" if "+avx512f" in hardware()[1] else "narrow")
+
+
+def fingerprint():
+    """Hash of all that compiled code depends on: kernel sources, compilers, processor, tile."""
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    versions = numba.__version__, llvmlite.__version__, sys.version
+    digest.update(repr((versions, hardware(), tile_shape())).encode())
+    return digest.hexdigest()[:20]
+
+
+def cache_root():
+    """The folder of compiled kernels: FASTBATCH_CACHE_DIR, else the user's cache folder."""
+    if chosen := os.environ.get("FASTBATCH_CACHE_DIR"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fastbatch"
+
+
+CACHE = cache_root() / fingerprint()
+
+
+@contextlib.contextmanager
+def _cache_in(folder):
+    # Numba's index notices a change of the function's own file only, so the folder carries the
+    # hash of all of them; the setting is read while the decorator runs.
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+def jit(function=None, *, parallel=False):
+    """Compile `function` into the kernels that call it: no Python wrapper, no file of its own."""
+    return numba.njit(function, no_cpython_wrapper=True, parallel=parallel, **_OPTIONS)
+
+
+def entry(function):
+    """Compile a function that Python calls, and keep the machine code on disk."""
+    with _cache_in(CACHE):
+        return numba.njit(function, cache=True, **_OPTIONS)
+
+
+def to_machine_code(signature, function):
+    """Compile `function` for one `signature`, keep it on disk, and return it with its address."""
+    with _cache_in(CACHE):
+        return numba.cfunc(signature, cache=True, nopython=True, **_ARITHMETIC)(function)

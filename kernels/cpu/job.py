@@ -1,0 +1,117 @@
+"""The record that tells the kernels what to do, and how far they have come."""
+
+import numpy as np
+
+from .jit import jit
+from .layout import LAYER, UNIT
+from .simd import pointer
+from .subroutine import record
+
+OUTPUTS, LOSSES, EXAMPLE_GRADIENTS, TRAIN = range(4)  # modes
+
+_INTEGERS = (
+    "mode",
+    "loss",  # number of the loss in loss_functions.NAMES
+    "rule",  # number of the update in optimizers.RULES, -1 for none
+    "workers",  # shares into which sweeps are cut
+    # Addresses of subroutines.
+    "work",
+    "product",
+    "activate",
+    "loss_and_delta",
+    "update",
+    # Addresses of the buffer and of the tables.
+    "address",  # of the job itself
+    "arena",
+    "layers",
+    "n_layers",
+    "units",
+    "n_units",
+    "bounds",  # int64: worker w has the units from bounds[w] to bounds[w + 1]
+    # Data: addresses, 0 where there is none.
+    "examples",
+    "X",  # (examples, inputs)
+    "targets",  # int64 (examples,) or (examples, outputs)
+    "weights",  # (examples,), or a single 1 for all
+    "weight_step",  # 1, or 0 for all the same
+    "order",  # int64 (examples,): the rows of an epoch's batches, one after the other
+    "rates",  # float64, one learning rate a step
+    "out",  # (examples, ...): where an evaluation leaves its result
+    # Places in the arena.
+    "theta",
+    "gradient",
+    "slots",
+    "partials",  # packed gradients of blocks
+    "losses",  # of a chunk's examples, times their weights
+    "constants",  # of the update, this step
+    "zeros",  # a panel's row of them
+    "one",
+    "workspace",  # of the first worker
+    "workspace_size",  # from worker to worker; 0 where they share one
+    "scratch",  # of the first worker
+    "scratch_size",
+    # Sizes.
+    "parameters",  # packed
+    "flat_parameters",
+    "batch_size",
+    "capacity",  # rows of a workspace
+    "tile",  # rows that go through all layers together
+    "chunk",  # the most examples between two parameters sweeps
+    "normalise",  # whether the scale is 1 / the weights of the batch, worked out step by step
+    "blocked",  # whether gradients are summed by blocks
+    # The chunk at hand, by its position in the order.
+    "first",
+    "rows",
+    "is_first",
+    "is_last",
+    # Progress.
+    "step",
+    "batch",
+)
+_FLOATS = (
+    "scale",  # of the weighted sum of a batch
+    "loss_sum",
+    "weight_sum",
+    # Hyper-parameters of the optimizer.
+    "momentum",
+    "nesterov",
+    "beta1",
+    "beta2",
+    "alpha",
+    "eps",
+    "weight_decay",
+    "lr_decay",
+)
+LAYER_BYTES, _UNIT_BYTES = LAYER.itemsize, UNIT.itemsize
+JOB = np.dtype([(name, np.int64) for name in _INTEGERS] + [(name, np.float64) for name in _FLOATS])
+
+
+@jit
+def layer_at(job, number):
+    """A layer's row of the LAYER table."""
+    return record(job.layers + number * LAYER_BYTES, LAYER)
+
+
+@jit
+def unit_at(job, number):
+    """A row of the UNIT table."""
+    return record(job.units + number * _UNIT_BYTES, UNIT)
+
+
+@jit
+def places_of(layer, unit):
+    """Where a unit's weights start in the packed parameters, and its bias."""
+    panel = layer.weights + unit.panel * (layer.bias_row + 1) * layer.stride
+    return panel + unit.row * layer.stride, panel + layer.bias_row * layer.stride
+
+
+@jit
+def example_at(job, position):
+    """Row of the data set at a position of the epoch."""
+    return pointer(job.order, np.int64)[position] if job.order != 0 else position
+
+
+@jit
+def weight_of(job, example, like):
+    """Weight of an example, in the dtype that the pointer `like` names."""
+    return pointer(job.weights, like)[example * job.weight_step]

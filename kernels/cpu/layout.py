@@ -1,0 +1,178 @@
+"""Where everything lies: a plan becomes integer tables, which the kernels interpret.
+
+All numbers of a run live in one buffer of the network's dtype, the arena.  Matrices are cut into
+*panels*: PANEL_VECTORS vectors wide (64 float32), rows one after the other, so that a product
+walks through memory in order whatever the widths.  A panel of a layer with fewer columns is as
+narrow as they allow.  Padding of parameters and deltas holds zeros and stays zero; what stands in
+the padding of activations is never used.
+
+Weights lie in panels of their output columns; under the input rows, padded to whole vectors,
+comes the bias.  All layers but the first have a transposed copy, in panels of input columns,
+for the backward product.  Gradient and optimizer slots repeat the layout of the weights.
+"""
+
+import numpy as np
+
+from .simd import VECTOR_BYTES
+
+PANEL_VECTORS = 4
+BLOCK = 128  # examples whose gradients are summed before blocks are; changes the bits
+BLOCKED_PARAMETERS = 16384  # the most parameters with which blocks are used; changes the bits
+
+LAYER = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "inputs",
+            "outputs",
+            "activation",
+            "input",  # place of the entering activations in a workspace
+            "input_stride",  # elements from row to row in one of their panels
+            "output",  # place of the leaving activations
+            "delta",  # place of d loss / d z; until the backward sweep f'(z) stands there
+            "stride",  # elements from row to row in a panel of weights, output or delta
+            "panels",  # of the output columns
+            "bias_row",  # of a panel of weights: the inputs, padded to whole vectors
+            "weights",  # place in the packed parameters
+            "flat",  # place in the flat parameters
+            "transposed",  # place in the arena, -1 in the first layer
+            "transposed_rows",  # outputs padded to whole vectors
+        )
+    ]
+)
+
+# A unit of the parameters sweep: `rows` input rows from `row` on, by one output panel.
+UNIT = np.dtype([(name, np.int64) for name in ("layer", "panel", "row", "rows", "has_bias")])
+
+
+def round_up(n, multiple):
+    """The least multiple that is not below n."""
+    return -(-n // multiple) * multiple
+
+
+class Layout:
+    """Tables and places for `plan`; sizes count elements of its dtype, places start at 0."""
+
+    def __init__(self, plan, activations):
+        self.plan = plan
+        self.dtype = np.dtype(plan.dtype)
+        self.lanes = VECTOR_BYTES // self.dtype.itemsize
+        self.panel = PANEL_VECTORS * self.lanes
+        self.layers = np.zeros(len(plan.layers), LAYER)
+        parameters = flat = 0
+        for row, op in zip(self.layers, plan.layers, strict=True):
+            row["inputs"], row["outputs"] = op.inputs, op.outputs
+            row["activation"] = activations.index(op.activation)
+            row["stride"], row["panels"] = self._stride(op.outputs), self._panels(op.outputs)
+            row["input_stride"] = self._stride(op.inputs)
+            row["bias_row"] = round_up(op.inputs, self.lanes)
+            row["transposed_rows"] = round_up(op.outputs, self.lanes)
+            row["weights"], row["flat"] = parameters, flat
+            flat += op.size
+            parameters += row["panels"] * (row["bias_row"] + 1) * row["stride"]
+        self.parameters = int(parameters)
+        # Row width of everything that an example leaves behind in a workspace.
+        self.width = self._padded(plan.inputs) + 2 * sum(
+            self._padded(op.outputs) for op in plan.layers
+        )
+
+    def _stride(self, columns):
+        return min(self.panel, round_up(columns, self.lanes))
+
+    def _panels(self, columns):
+        return -(-columns // self.panel)
+
+    def _padded(self, columns):
+        return self._stride(columns) * self._panels(columns)
+
+    def place_workspace(self, capacity):
+        """Place activations and deltas of `capacity` examples; return the size of a workspace."""
+        place = 0
+
+        def take(columns):
+            nonlocal place
+            taken, place = place, place + self._padded(columns) * capacity
+            return taken
+
+        leaving = take(self.plan.inputs)
+        for row, op in zip(self.layers, self.plan.layers, strict=True):
+            row["input"], row["output"], row["delta"] = leaving, take(op.outputs), take(op.outputs)
+            leaving = row["output"]
+        return place
+
+    def place_transposed(self, start):
+        """Place the transposed weights from `start` on; return where they end."""
+        self.layers[0]["transposed"] = -1
+        for row in self.layers[1:]:
+            row["transposed"] = start
+            start += self._panels(row["inputs"]) * row["transposed_rows"] * row["input_stride"]
+        return int(start)
+
+    def units(self, workers):
+        """The parameters sweep as a table of units, and the bounds of each worker's share."""
+        rows = self.panel
+        units = self._units(rows)
+        while len(units) < 8 * workers and rows > self.lanes:
+            rows //= 2
+            units = self._units(rows)
+        columns = np.minimum(
+            self.layers["outputs"][units["layer"]] - units["panel"] * self.panel, self.panel
+        )
+        cost = (units["rows"] + units["has_bias"]) * -(-columns // self.lanes)
+        middle = np.cumsum(cost) - cost / 2
+        shares = np.arange(workers + 1) * (cost.sum() / workers)
+        return units, np.searchsorted(middle, shares)
+
+    def _units(self, rows):
+        return np.array(
+            [
+                (layer, panel, row, min(rows, op.inputs - row), row + rows >= op.inputs)
+                for layer, op in enumerate(self.plan.layers)
+                for panel in range(self._panels(op.outputs))
+                for row in range(0, op.inputs, rows)
+            ],
+            UNIT,
+        )
+
+    def pack(self, flat, packed):
+        """Copy flat parameters (P,) into `packed`, whose padding holds zeros."""
+        for weights, source in self._pieces(packed, flat):
+            weights[...] = source
+
+    def unpack(self, packed, flat):
+        """Copy packed parameters back into `flat` (P,)."""
+        for weights, target in self._pieces(packed, flat):
+            target[...] = weights
+
+    def pack_transposed(self, flat, arena):
+        """Copy flat parameters (P,) to the transposed weights in `arena`."""
+        for row, op in zip(self.layers[1:], self.plan.layers[1:], strict=True):
+            weight, _ = self._weight_and_bias(flat, row, op)
+            shape = self._panels(op.inputs), row["transposed_rows"], row["input_stride"]
+            panels = _view(arena, row["transposed"], shape)
+            for panel, columns in zip(panels, self._columns(op.inputs), strict=True):
+                panel[: op.outputs, : columns.stop - columns.start] = weight[columns].T
+
+    def _pieces(self, packed, flat):
+        """Views of the same weights and biases in the packed and in the flat order."""
+        for row, op in zip(self.layers, self.plan.layers, strict=True):
+            weight, bias = self._weight_and_bias(flat, row, op)
+            shape = row["panels"], row["bias_row"] + 1, row["stride"]
+            panels = _view(packed, row["weights"], shape)
+            for panel, columns in zip(panels, self._columns(op.outputs), strict=True):
+                width = columns.stop - columns.start
+                yield panel[: op.inputs, :width], weight[:, columns]
+                yield panel[-1, :width], bias[columns]
+
+    def _weight_and_bias(self, flat, row, op):
+        weight, bias = np.split(flat[row["flat"] :][: op.size], [op.inputs * op.outputs])
+        return weight.reshape(op.inputs, op.outputs), bias
+
+    def _columns(self, columns):
+        """The columns of each panel."""
+        for start in range(0, columns, self.panel):
+            yield slice(start, min(start + self.panel, columns))
+
+
+def _view(buffer, place, shape):
+    return buffer[place : place + np.prod(shape)].reshape(shape)

@@ -1,0 +1,61 @@
+"""Copies between rows in memory and panels: gather, transposed weights, outputs."""
+
+from .jit import jit
+from .layout import PANEL_VECTORS
+from .simd import lanes, load, load_first, load_unaligned, splat, store, store_first
+from .tiles import transpose
+
+
+@jit
+def vectors_in(columns, panel, n):
+    """Vectors of `n` lanes that panel number `panel` of so many columns needs."""
+    return min((columns + n - 1) // n - panel * PANEL_VECTORS, PANEL_VECTORS)
+
+
+@jit
+def gather(out, stride, capacity, row, source, columns):
+    """Copy one example, `columns` values at `source`, into row `row` of the panels at `out`."""
+    n = lanes(out)
+    whole = columns // n
+    for v in range(whole):
+        store(vector_of(out, stride, capacity, row, v), load_unaligned(source + v * n))
+    if columns > whole * n:
+        rest = load_first(source + whole * n, columns - whole * n)
+        store(vector_of(out, stride, capacity, row, whole), rest)
+
+
+@jit
+def clear(out, stride, capacity, row, columns):
+    """Zero one row of the panels at `out`."""
+    n = lanes(out)
+    zero = splat(0.0, out)
+    for v in range((columns + n - 1) // n):
+        store(vector_of(out, stride, capacity, row, v), zero)
+
+
+@jit
+def scatter(out, source, stride, capacity, row, columns):
+    """Copy row `row` of the panels at `source` to `columns` values at `out`."""
+    n = lanes(out)
+    for v in range((columns + n - 1) // n):
+        value = load(vector_of(source, stride, capacity, row, v))
+        store_first(out + v * n, value, min(n, columns - v * n))
+
+
+@jit
+def vector_of(matrix, stride, capacity, row, v):
+    """Pointer to vector `v` of a row of panels."""
+    panel, within = v // PANEL_VECTORS, v % PANEL_VECTORS
+    return matrix + ((panel * capacity + row) * stride + within * lanes(matrix))
+
+
+@jit
+def transpose_block(out, out_stride, source, source_stride, rows, vectors):
+    """Transpose `rows` (padded to whole vectors) x `vectors` from `source` to `out`."""
+    n = lanes(source)
+    for r in range(0, rows, n):
+        for v in range(vectors):
+            transpose(
+                out + (v * n * out_stride + r), out_stride,
+                source + (r * source_stride + v * n), source_stride,
+            )  # fmt: skip
