@@ -1,15 +1,20 @@
 """The CPU backend: the functions of ``kernels.reference``, compiled."""
 
+import threading
+from functools import lru_cache
+
 import numpy as np
 
 from . import philox
 from .job import EXAMPLE_GRADIENTS, LOSSES, OUTPUTS, TRAIN
+from .machine import describe
 from .session import Session
 from .threads import get_threads, set_threads
 from .training import Training
 
 __all__ = [
     "Training",
+    "describe",
     "get_threads",
     "losses",
     "outputs",
@@ -21,13 +26,25 @@ __all__ = [
 ]
 
 
+_kept = threading.local()
+
+
+def _session(*arguments):
+    """A session, the same one again if this thread has asked before: setting up takes time."""
+    if not hasattr(_kept, "session"):
+        _kept.session = lru_cache(maxsize=4)(Session)
+    return _kept.session(*arguments)
+
+
 def _evaluate(plan, theta, X, y, shape, mode):
     out = np.empty((len(X), *shape), plan.dtype)
     if len(X):
-        session = Session(plan, X, y, None, mode=mode)
+        session = _session(plan, get_threads())
+        session.bind(mode, X, y, None)
         session.job["out"], session.job["scale"] = out.ctypes.data, 1.0
         session.set_theta(theta)
         session.run()
+        session.release()
     return out
 
 
@@ -48,22 +65,24 @@ def per_example_gradients(plan, theta, X, y):
 
 def value_and_gradient(plan, theta, X, y, weights, scale):
     """``scale * sum_i weights_i loss_i`` and its gradient, (P,)."""
-    session = Session(plan, X, y, weights, mode=TRAIN, batch_size=len(X), training=True)
+    session = _session(plan, get_threads(), len(X))
+    session.bind(TRAIN, X, y, weights)
     session.job["scale"] = scale
     session.set_theta(theta)
     session.run(1)
+    session.release()
     return scale * float(session.job["loss_sum"]), session.flat("gradient")
 
 
 def uniform(count, seed, stream):
     """Uniform draws from [0, 1), float64 (count,), of the generator keyed by `seed`."""
     out = np.empty(count)
-    philox.fill_uniform(out, seed, stream)
+    philox.fill_uniform(out, np.uint64(seed), stream)
     return out
 
 
 def permutation(count, seed, epoch):
     """Random permutation of ``range(count)``, int64, of the generator keyed by `seed`."""
     out = np.empty(count, np.int64)
-    philox.shuffle(out, seed, epoch)
+    philox.shuffle(out, np.uint64(seed), epoch)
     return out

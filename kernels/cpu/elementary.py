@@ -2,8 +2,9 @@
 
 All are branch-free and use only operations that IEEE 754 rounds in one way (fma, division,
 shifts of the exponent), so their bits are the same on every processor.  Subnormal, infinite,
-NaN and signed-zero arguments are right too.  The docstrings state the largest error seen in
-units in the last place, for float32 and float64; tests/kernels/test_elementary.py holds them to it.
+NaN and signed-zero arguments are right too.  The docstrings bound the error in units in the
+last place (of float32 and of float64 where they differ), and tests/kernels/test_elementary.py
+holds them to it.
 
 The coefficients come from bench/fit_elementary.py.
 """

@@ -14,6 +14,7 @@ from numba.core import config
 SOURCES = Path(__file__).parent
 _ARITHMETIC = {"error_model": "numpy", "fastmath": False}
 _OPTIONS = {"nogil": True, **_ARITHMETIC}
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def hardware():
@@ -75,7 +76,7 @@ def _cache_in(folder):
 
 def jit(function=None, *, parallel=False):
     """Compile `function` into the kernels that call it: no Python wrapper, no file of its own."""
-    return numba.njit(function, no_cpython_wrapper=True, parallel=parallel, **_OPTIONS)
+    return numba.njit(function, parallel=parallel, **_NO_WRAPPERS, **_OPTIONS)
 
 
 def entry(function):

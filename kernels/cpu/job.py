@@ -35,7 +35,7 @@ _INTEGERS = (
     "weights",  # (examples,), or a single 1 for all
     "weight_step",  # 1, or 0 for all the same
     "order",  # int64 (examples,): the rows of an epoch's batches, one after the other
-    "rates",  # float64, one learning rate a step
+    "rates",  # float64, the learning rates of the steps to come
     "out",  # (examples, ...): where an evaluation leaves its result
     # Places in the arena.
     "theta",

@@ -11,6 +11,8 @@ comes the bias.  All layers but the first have a transposed copy, in panels of i
 for the backward product.  Gradient and optimizer slots repeat the layout of the weights.
 """
 
+from math import prod
+
 import numpy as np
 
 from .simd import VECTOR_BYTES
@@ -59,22 +61,25 @@ class Layout:
         self.lanes = VECTOR_BYTES // self.dtype.itemsize
         self.panel = PANEL_VECTORS * self.lanes
         self.layers = np.zeros(len(plan.layers), LAYER)
-        parameters = flat = 0
+        self._packed_shapes = []  # place, shape of the panels, place in the flat order, widths
+        weights = flat = 0
         for row, op in zip(self.layers, plan.layers, strict=True):
-            row["inputs"], row["outputs"] = op.inputs, op.outputs
+            inputs, outputs = op.inputs, op.outputs
+            bias_row = round_up(inputs, self.lanes)
+            shape = self._panels(outputs), bias_row + 1, self._stride(outputs)
+            row["inputs"], row["outputs"] = inputs, outputs
             row["activation"] = activations.index(op.activation)
-            row["stride"], row["panels"] = self._stride(op.outputs), self._panels(op.outputs)
-            row["input_stride"] = self._stride(op.inputs)
-            row["bias_row"] = round_up(op.inputs, self.lanes)
-            row["transposed_rows"] = round_up(op.outputs, self.lanes)
-            row["weights"], row["flat"] = parameters, flat
+            row["panels"], _, row["stride"] = shape
+            row["input_stride"], row["bias_row"] = self._stride(inputs), bias_row
+            row["transposed_rows"] = round_up(outputs, self.lanes)
+            row["weights"], row["flat"] = weights, flat
+            self._packed_shapes.append((weights, shape, flat, inputs, outputs))
+            weights += prod(shape)
             flat += op.size
-            parameters += row["panels"] * (row["bias_row"] + 1) * row["stride"]
-        self.parameters = int(parameters)
+        self.parameters = weights
         # Row width of everything that an example leaves behind in a workspace.
-        self.width = self._padded(plan.inputs) + 2 * sum(
-            self._padded(op.outputs) for op in plan.layers
-        )
+        widths = [self._padded(op.outputs) for op in plan.layers]
+        self.width = self._padded(plan.inputs) + 2 * sum(widths)
 
     def _stride(self, columns):
         return min(self.panel, round_up(columns, self.lanes))
@@ -103,10 +108,15 @@ class Layout:
     def place_transposed(self, start):
         """Place the transposed weights from `start` on; return where they end."""
         self.layers[0]["transposed"] = -1
-        for row in self.layers[1:]:
+        self._transposed_shapes = []
+        for row, (_, _, flat, inputs, outputs) in zip(
+            self.layers[1:], self._packed_shapes[1:], strict=True
+        ):
+            shape = self._panels(inputs), round_up(outputs, self.lanes), self._stride(inputs)
             row["transposed"] = start
-            start += self._panels(row["inputs"]) * row["transposed_rows"] * row["input_stride"]
-        return int(start)
+            self._transposed_shapes.append((start, shape, flat, inputs, outputs))
+            start += prod(shape)
+        return start
 
     def units(self, workers):
         """The parameters sweep as a table of units, and the bounds of each worker's share."""
@@ -144,35 +154,22 @@ class Layout:
         for weights, target in self._pieces(packed, flat):
             target[...] = weights
 
-    def pack_transposed(self, flat, arena):
-        """Copy flat parameters (P,) to the transposed weights in `arena`."""
-        for row, op in zip(self.layers[1:], self.plan.layers[1:], strict=True):
-            weight, _ = self._weight_and_bias(flat, row, op)
-            shape = self._panels(op.inputs), row["transposed_rows"], row["input_stride"]
-            panels = _view(arena, row["transposed"], shape)
-            for panel, columns in zip(panels, self._columns(op.inputs), strict=True):
-                panel[: op.outputs, : columns.stop - columns.start] = weight[columns].T
-
     def _pieces(self, packed, flat):
         """Views of the same weights and biases in the packed and in the flat order."""
-        for row, op in zip(self.layers, self.plan.layers, strict=True):
-            weight, bias = self._weight_and_bias(flat, row, op)
-            shape = row["panels"], row["bias_row"] + 1, row["stride"]
-            panels = _view(packed, row["weights"], shape)
-            for panel, columns in zip(panels, self._columns(op.outputs), strict=True):
-                width = columns.stop - columns.start
-                yield panel[: op.inputs, :width], weight[:, columns]
-                yield panel[-1, :width], bias[columns]
+        for weights, shape, start, inputs, outputs in self._packed_shapes:
+            panels = packed[weights : weights + prod(shape)].reshape(shape)
+            weight = flat[start : start + inputs * outputs].reshape(inputs, outputs)
+            bias = flat[start + inputs * outputs :]
+            for panel, first in zip(panels, range(0, outputs, self.panel), strict=True):
+                stop = min(first + self.panel, outputs)
+                yield panel[:inputs, : stop - first], weight[:, first:stop]
+                yield panel[-1, : stop - first], bias[first:stop]
 
-    def _weight_and_bias(self, flat, row, op):
-        weight, bias = np.split(flat[row["flat"] :][: op.size], [op.inputs * op.outputs])
-        return weight.reshape(op.inputs, op.outputs), bias
-
-    def _columns(self, columns):
-        """The columns of each panel."""
-        for start in range(0, columns, self.panel):
-            yield slice(start, min(start + self.panel, columns))
-
-
-def _view(buffer, place, shape):
-    return buffer[place : place + np.prod(shape)].reshape(shape)
+    def pack_transposed(self, flat, arena):
+        """Copy flat parameters (P,) to the transposed weights in `arena`."""
+        for transposed, shape, start, inputs, outputs in self._transposed_shapes:
+            panels = arena[transposed : transposed + prod(shape)].reshape(shape)
+            weight = flat[start : start + inputs * outputs].reshape(inputs, outputs)
+            for panel, first in zip(panels, range(0, inputs, self.panel), strict=True):
+                stop = min(first + self.panel, inputs)
+                panel[:outputs, : stop - first] = weight[first:stop].T

@@ -88,12 +88,12 @@ def run(jobs, arena, steps):
         job.first, job.rows = 0, job.examples
         _sweep(job, EVALUATION)
         return 0
-    rates = pointer(job.rates, np.float64)
     for done in range(steps):
         if job.rule >= 0:
-            work_out_constants(like + job.constants, job, rates[done])
+            work_out_constants(like + job.constants, job, pointer(job.rates, np.float64)[0])
         if not _sum_gradient(job, like):
             return done
         job.batch += 1
         job.step += 1
+        job.rates += 8
     return steps

@@ -1,16 +1,18 @@
 """A network, its data and its parameters laid out in memory, ready for `run`."""
 
+from time import perf_counter
+
 import numpy as np
 
 from . import loss_functions, optimizers
 from .activations import NAMES, activate
-from .job import JOB
+from .job import JOB, TRAIN
 from .layout import BLOCK, BLOCKED_PARAMETERS, Layout, round_up
 from .product import product
 from .run import run
 from .simd import VECTOR_BYTES
 from .sweeps import work
-from .threads import get_threads, workers_for
+from .threads import Pace, granted, workers_for
 
 _TILE_BYTES = 256 * 1024  # activations of rows that go through the layers together
 _CHUNK_ELEMENTS = 1 << 22  # activations kept between the two sweeps
@@ -32,69 +34,71 @@ def _aligned_zeros(size, dtype):
 
 
 def _address(array):
-    return 0 if array is None else array.__array_interface__["data"][0]
+    return array.__array_interface__["data"][0]
 
 
 class Session:
-    """Memory and tables for `plan` on data `X`, `y`, `weights` (the last two may be None).
+    """Memory and tables for `plan`, for as many as `max_workers` workers.
 
-    `mode` says what `run` will do; training takes an `optimizer` (None leaves the gradient where it
-    is) and sums over batches of `batch_size`.
+    With a `batch_size` it is made to train, by `optimizer` or, without one, for the gradient;
+    else to evaluate.  `bind` gives it data, `run` does the work.
     """
 
-    def __init__(self, plan, X, y, weights, *, mode, optimizer=None, batch_size=1, training=False):
+    def __init__(self, plan, max_workers, batch_size=None, optimizer=None):
         self.layout = layout = Layout(plan, NAMES)
-        self.data = X, y, weights  # kept alive: the kernels know their addresses only
+        self.max_workers = max_workers
         self.jobs = np.zeros(1, JOB)
-        self.max_workers = get_threads()
         job = self.job = self.jobs[0]
-        job["mode"], job["examples"], job["batch_size"] = mode, len(X), batch_size
         self.slots = 0 if optimizer is None else optimizer.slots
-        self._size(training, batch_size)
+        self._size(batch_size)
         self._place()
         for name, subroutine in _SUBROUTINES.items():
             job[name] = subroutine.address(layout.dtype)
-        for name, array in (
-            ("arena", self.arena),
-            ("address", self.jobs),
-            ("layers", layout.layers),
-        ):
-            job[name] = _address(array)
-        job["n_layers"] = len(layout.layers)
-        for name, array in (("X", X), ("targets", y), ("weights", weights)):
-            job[name] = _address(array)
-        if weights is None:
-            job["weights"] = _address(self.arena[job["one"] :])
-        job["weight_step"] = weights is not None
-        if y is not None:
-            job["loss"] = loss_functions.number_of(plan.loss, y)
+        self._one = _address(self.arena[job["one"] :])
+        job["address"], job["arena"] = _address(self.jobs), _address(self.arena)
+        job["layers"], job["n_layers"] = _address(layout.layers), len(layout.layers)
         job["rule"] = -1 if optimizer is None else optimizers.rule_of(optimizer)
         for name in JOB.names[JOB.names.index("momentum") :]:
             job[name] = getattr(optimizer, name, 0.0)
-        sweeps = 3 if training else 1
         self._shares = {}  # units and bounds by number of workers
-        self._work = sweeps * (batch_size if training else len(X)) * plan.size
+        self._pace = None
 
-    def _size(self, training, batch_size):
+    def bind(self, mode, X, y, weights):
+        """Work on these data from now on; `y` and `weights` may be None."""
+        job = self.job
+        self._data = X, y, weights  # kept alive: the kernels know their addresses only
+        job["mode"], job["examples"], job["X"] = mode, len(X), _address(X)
+        job["weight_step"] = weights is not None
+        job["weights"] = self._one if weights is None else _address(weights)
+        if y is not None:
+            job["targets"] = _address(y)
+            job["loss"] = loss_functions.number_of(self.layout.plan.loss, y)
+        job["step"], job["batch"], job["loss_sum"], job["weight_sum"] = 0, 0, 0.0, 0.0
+        products, rows = (3, job["batch_size"]) if mode == TRAIN else (1, len(X))
+        self._work = int(products * rows * self.layout.plan.size)
+
+    def release(self):
+        """Let go of the data."""
+        self._data = None
+
+    def _size(self, batch_size):
         """Choose the form of the reduction and how many rows are worked on at once.
 
         Only `blocked` shows in the bits; it depends on the plan and the batch size alone.
         """
         job, layout = self.job, self.layout
-        tile = round_up(_TILE_BYTES // (layout.width * layout.dtype.itemsize), 24)
-        job["blocked"] = training and batch_size > BLOCK and layout.plan.size <= BLOCKED_PARAMETERS
-        if job["blocked"]:
+        tile = min(256, round_up(_TILE_BYTES // (layout.width * layout.dtype.itemsize), 24))
+        if batch_size is None:
+            job["capacity"] = tile
+        elif batch_size > BLOCK and layout.plan.size <= BLOCKED_PARAMETERS:
+            job["blocked"], job["capacity"] = True, BLOCK
             blocks = max(_PARTIALS_ELEMENTS // layout.parameters, self.max_workers)
             job["chunk"] = min(blocks * BLOCK, round_up(batch_size, BLOCK))
-            job["capacity"] = BLOCK
-        elif training:
-            job["chunk"] = job["capacity"] = min(
-                max(_CHUNK_ELEMENTS // layout.width, 512), batch_size
-            )
         else:
-            job["chunk"], job["capacity"] = job["examples"], min(tile, 256)
-        job["tile"] = min(tile, 256, job["capacity"])
-        self.workspaces = 1 if training and not job["blocked"] else self.max_workers
+            rows = max(_CHUNK_ELEMENTS // layout.width, 512)
+            job["chunk"] = job["capacity"] = min(rows, batch_size)
+        job["batch_size"] = batch_size or 0
+        job["tile"] = min(tile, job["capacity"])
 
     def _place(self):
         """Give everything its place in the arena."""
@@ -117,9 +121,11 @@ class Session:
         take("gradient", size)
         take("partials", size * -(-job["chunk"] // BLOCK) if job["blocked"] else 0)
         take("losses", job["chunk"])
+        # Workers share the rows of a chunk, or have a workspace each.
+        shared = job["capacity"] == job["chunk"] and not job["blocked"]
         workspace = layout.place_workspace(job["capacity"])
-        job["workspace_size"] = workspace if self.workspaces > 1 else 0
-        take("workspace", workspace * self.workspaces)
+        job["workspace_size"] = 0 if shared else workspace
+        take("workspace", workspace * (1 if shared else self.max_workers))
         job["scratch_size"] = round_up(max((panel + 1) * panel, 3 * job["tile"]), n)
         take("scratch", job["scratch_size"] * self.max_workers)
         self.arena = _aligned_zeros(end, layout.dtype)
@@ -148,12 +154,29 @@ class Session:
 
     def run(self, steps=0):
         """Let the kernels work; return the number of steps done."""
-        with workers_for(self._work) as workers:
-            workers = min(workers, self.max_workers)
-            self.job["workers"] = workers
+        workers = min(workers_for(self._work), self.max_workers)
+        if workers == 1 or steps <= 1:
+            return self._run(workers, steps)
+        if self._pace is None or workers not in self._pace.seconds:
+            self._pace = Pace(workers)
+        done, now = 0, perf_counter()
+        while done < steps:
+            workers, count = self._pace.choose(now)
+            count = min(count, steps - done)
+            finished = self._run(workers, count)
+            done += finished
+            if finished < count:
+                break
+            start, now = now, perf_counter()
+            self._pace.record(workers, (now - start) / count, now)
+        return done
+
+    def _run(self, workers, steps):
+        with granted(workers) as workers:
             if workers not in self._shares:
                 self._shares[workers] = self.layout.units(workers)
             units, bounds = self._shares[workers]
-            self.job["units"], self.job["n_units"] = _address(units), len(units)
-            self.job["bounds"] = _address(bounds)
+            job = self.job
+            job["workers"], job["units"], job["n_units"] = workers, _address(units), len(units)
+            job["bounds"] = _address(bounds)
             return run(self.jobs, self.arena, steps)

@@ -1,4 +1,4 @@
-"""Who may use Numba's threads, and how many of them pay.
+"""Who may use Numba's threads, and when they pay.
 
 The threading layers have limits that nobody should have to know: `workqueue` aborts the process
 when two threads enter it, GNU OpenMP kills a forked child that does.  So one thread at a time
@@ -12,7 +12,7 @@ import threading
 
 import numba
 
-# Multiply-adds that keep one worker busy for some ten times what it costs to wake it.
+# Multiply-adds that keep one worker busy for some five times what it costs to wake it.
 _WORK_PER_WORKER = {"omp": 250_000, "tbb": 500_000, "workqueue": 20_000_000}
 
 _entry = threading.Lock()
@@ -37,14 +37,17 @@ def threading_layer():
     return numba.threading_layer()
 
 
-@contextlib.contextmanager
 def workers_for(work):
-    """Number of workers for so many multiply-adds, held as long as the context lasts."""
-    if _threads == 1 or os.getpid() != _process:
-        yield 1
-        return
-    workers = min(_threads, max(1, work // _WORK_PER_WORKER.get(threading_layer(), 500_000)))
-    if workers == 1 or not _entry.acquire(blocking=False):
+    """How many workers so many multiply-adds are worth."""
+    if _threads == 1:
+        return 1
+    return max(1, min(_threads, work // _WORK_PER_WORKER.get(threading_layer(), 500_000)))
+
+
+@contextlib.contextmanager
+def granted(workers):
+    """Hold the workers that this thread may have now: all it asks for, or one."""
+    if workers == 1 or os.getpid() != _process or not _entry.acquire(blocking=False):
         yield 1
         return
     try:
@@ -52,3 +55,41 @@ def workers_for(work):
         yield workers
     finally:
         _entry.release()
+
+
+class Pace:
+    """Finds out by the clock whether many workers are faster than one, again and again.
+
+    Where other processes want the cores, workers wait for each other: steps of 20 us were seen to
+    take 5 ms each.  So the slower way is tried again now and then, for a moment only, and the more
+    rarely the more often it has lost.
+    """
+
+    LOOK = 2e-3  # seconds of steps between two looks at the clock
+    FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0  # seconds without a trial of the slower way
+
+    def __init__(self, workers):
+        self.seconds = dict.fromkeys((1, workers))  # of a step, as last measured
+        self._pause = self.FIRST_PAUSE
+        self._next_trial = 0.0
+
+    def choose(self, now):
+        """Number of workers to use next, and for how many steps at most."""
+        for workers, seconds in self.seconds.items():
+            if seconds is None:
+                return workers, 4
+        slower, faster = sorted(self.seconds, key=self.seconds.__getitem__, reverse=True)
+        if now < self._next_trial:
+            return faster, max(1, int(self.LOOK / self.seconds[faster]))
+        return slower, max(1, int(self.LOOK / 8 / self.seconds[slower]))
+
+    def record(self, workers, seconds, now):
+        """Take note of what a step has cost."""
+        others = [s for w, s in self.seconds.items() if w != workers]
+        before, self.seconds[workers] = self.seconds[workers], seconds
+        if before is None or None in others or before < others[0]:
+            return
+        # That was a trial of the slower way.
+        lost = seconds >= others[0]
+        self._pause = min(2 * self._pause, self.LAST_PAUSE) if lost else self.FIRST_PAUSE
+        self._next_trial = now + self._pause

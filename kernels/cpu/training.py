@@ -5,6 +5,7 @@ import numpy as np
 from .job import TRAIN
 from .philox import shuffle
 from .session import Session
+from .threads import get_threads
 
 
 def _counter(name, kind, doc):
@@ -28,13 +29,11 @@ class Training:
         batch_size = min(batch_size, len(X))
         self.batches = -(-len(X) // batch_size)
         self.epoch = 0  # its number keys the shuffle
-        self._seed = seed
+        self._seed = np.uint64(seed)
         self._order = np.empty(len(X), np.int64) if shuffle else None
         self._ordered = None  # the epoch whose order stands in _order
-        self._session = Session(
-            plan, X, y, weights,
-            mode=TRAIN, optimizer=optimizer, batch_size=batch_size, training=True,
-        )  # fmt: skip
+        self._session = Session(plan, get_threads(), batch_size, optimizer)
+        self._session.bind(TRAIN, X, y, weights)
         self._session.job["normalise"] = True
         if shuffle:
             self._session.job["order"] = self._order.ctypes.data
