@@ -41,9 +41,12 @@ def _total_weight(job, first, rows, like):
 
 
 @jit
-def _total_loss(losses, rows):
-    """Sum of `rows` losses in float64, four chains in the order of the examples."""
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+def _add_losses(sums, losses, rows):
+    """Go on with four sums in float64, which the losses join in turn.
+
+    All chunks but the last are multiples of four rows, so the sums do not show where they end.
+    """
+    a, b, c, d = sums
     whole = rows // 4 * 4
     for i in range(0, whole, 4):
         a += losses[i]
@@ -52,7 +55,7 @@ def _total_loss(losses, rows):
         d += losses[i + 3]
     for i in range(whole, rows):
         a += losses[i]
-    return (a + b) + (c + d)
+    return a, b, c, d
 
 
 @jit
@@ -63,12 +66,13 @@ def _sum_gradient(job, like):
     weight = _total_weight(job, start, stop - start, like)
     if job.normalise:
         job.scale = 1.0 / weight if weight != 0.0 else 0.0
-    loss = 0.0
+    loss, sums = 0.0, (0.0, 0.0, 0.0, 0.0)
     for first in range(start, stop, job.chunk):
         job.first, job.rows = first, min(job.chunk, stop - first)
         job.is_first, job.is_last = first == start, first + job.rows == stop
         _sweep(job, EXAMPLES)
-        loss += _total_loss(pointer(job.arena, like) + job.losses, job.rows)
+        sums = _add_losses(sums, pointer(job.arena, like) + job.losses, job.rows)
+        loss = (sums[0] + sums[1]) + (sums[2] + sums[3])
         if not math.isfinite(loss):
             return False
         _sweep(job, PARAMETERS)

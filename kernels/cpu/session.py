@@ -87,7 +87,8 @@ class Session:
         Only `blocked` shows in the bits; it depends on the plan and the batch size alone.
         """
         job, layout = self.job, self.layout
-        tile = min(256, round_up(_TILE_BYTES // (layout.width * layout.dtype.itemsize), 24))
+        fitting = _TILE_BYTES // (layout.width * layout.dtype.itemsize)
+        tile = min(256, round_up(max(fitting, 1), 24))
         if batch_size is None:
             job["capacity"] = tile
         elif batch_size > BLOCK and layout.plan.size <= BLOCKED_PARAMETERS:
@@ -95,7 +96,7 @@ class Session:
             blocks = max(_PARTIALS_ELEMENTS // layout.parameters, self.max_workers)
             job["chunk"] = min(blocks * BLOCK, round_up(batch_size, BLOCK))
         else:
-            rows = max(_CHUNK_ELEMENTS // layout.width, 512)
+            rows = max(_CHUNK_ELEMENTS // layout.width // 4 * 4, 512)  # see run._add_losses
             job["chunk"] = job["capacity"] = min(rows, batch_size)
         job["batch_size"] = batch_size or 0
         job["tile"] = min(tile, job["capacity"])

@@ -83,6 +83,10 @@ class Training:
         self.epoch += 1
         self.batch, self.loss_sum, self.weight_sum = 0, 0.0, 0.0
 
+    def is_finite(self):
+        """Whether all parameters are finite numbers."""
+        return bool(np.isfinite(self._session.region("theta")).all())
+
     def _counters(self):
         return self.epoch, self.step, self.batch, self.loss_sum, self.weight_sum
 

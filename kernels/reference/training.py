@@ -144,6 +144,10 @@ class Training:
         self.loss_sum = 0.0
         self.weight_sum = 0.0
 
+    def is_finite(self):
+        """Whether all parameters are finite numbers."""
+        return bool(np.isfinite(self._theta).all())
+
     def snapshot(self):
         """All that changes in training, for `restore`."""
         return {name: getattr(self, name) for name in STATE}

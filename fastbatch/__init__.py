@@ -1,0 +1,56 @@
+"""Fast mini-batch training of neural networks on CPUs, with the gradient of each example.
+
+>>> import numpy as np
+>>> import fastbatch as fb
+>>> net = fb.Network([fb.Dense(16, "relu"), fb.Dense(2)], inputs=2, loss="cross_entropy",
+...                  backend="reference")
+>>> X = np.random.default_rng(0).normal(size=(200, 2))
+>>> y = X[:, 0] * X[:, 1] > 0
+>>> trainer = fb.Trainer(net, fb.Adam(0.02), batch_size=20, seed=0)
+>>> history = trainer.fit(X, y, epochs=30, validation=(X, y))
+>>> history[-1].validation_metric > 0.95
+True
+"""
+
+from fastbatch.callbacks import Checkpoint, EarlyStopping
+from fastbatch.checkpoint import CheckpointError
+from fastbatch.history import EpochRecord
+from fastbatch.layers import Dense
+from fastbatch.network import Network
+from fastbatch.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastbatch.run import DivergenceError
+from fastbatch.schedules import Constant, Cosine, Exponential, LinearWarmup, StepDecay
+from fastbatch.threads import get_threads, set_threads
+from fastbatch.trainer import Trainer
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Checkpoint",
+    "CheckpointError",
+    "Constant",
+    "Cosine",
+    "Dense",
+    "DivergenceError",
+    "EarlyStopping",
+    "EpochRecord",
+    "Exponential",
+    "LinearWarmup",
+    "Network",
+    "RMSprop",
+    "StepDecay",
+    "Trainer",
+    "get_threads",
+    "set_threads",
+]
+
+
+def __getattr__(name: str) -> str:
+    """Look the version up when asked: the import would cost a quarter of fastbatch's own."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fastbatch")
+    raise AttributeError(f"module 'fastbatch' has no attribute {name!r}")

@@ -1,0 +1,190 @@
+"""Checks at the door: what comes out is what kernels take, or one sentence says why not.
+
+An array that is already native, C-contiguous and of the network's dtype is used in place, never
+copied or written to; anything else is converted once.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastbatch.losses import Loss
+
+Array = NDArray[Any]
+
+# Elements looked at in one go: the temporary stays in the cache, 13 GB/s on one core.
+BLOCK = 1 << 16
+
+
+def numeric(name: str, values: ArrayLike) -> Array:
+    """Return `values` as an array of real numbers, in place if it is one."""
+    if hasattr(values, "toarray"):
+        raise TypeError(
+            f"{name} must be a dense array, found {type(values).__name__}: use {name}.toarray()"
+        )
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        cure = {
+            "c": f"use {name}.real or numpy.abs({name})",
+            "O": f"convert it, numpy.asarray({name}, dtype=float)",
+            "U": "encode names as numbers, numpy.unique(names, return_inverse=True)",
+        }
+        raise TypeError(
+            f"{name} must hold real numbers, found dtype {array.dtype}: "
+            + cure.get(array.dtype.kind, "convert it to numbers")
+        )
+    return array
+
+
+def native(array: Array, dtype: str) -> Array:
+    """Return the array as kernels want it: C-contiguous, aligned, of this dtype, no subclass."""
+    with np.errstate(over="ignore"):  # what does not fit becomes inf, which `check_finite` names
+        return np.require(array, dtype, ["C", "A", "E"])
+
+
+def check_finite(name: str, array: Array, original: Array) -> None:
+    """Refuse NaN and infinities in `array`, which was converted from `original`."""
+    if original.dtype.kind != "f":
+        return
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        finite = np.isfinite(flat[start : start + BLOCK])
+        if not finite.all():
+            index = np.unravel_index(start + int(finite.argmin()), array.shape)
+            where = f"{name}[{', '.join(map(str, index))}]"
+            found = original[index]
+            if np.isfinite(found):
+                raise ValueError(
+                    f"{where} is {found}, too large for {array.dtype}: scale the data, "
+                    "or use dtype='float64'"
+                )
+            raise ValueError(
+                f"{where} is {found}, expected finite numbers: remove the row or fill the gap"
+            )
+
+
+def matrix(name: str, values: ArrayLike, columns: int, dtype: str, *, finite: bool) -> Array:
+    """Return examples as (N, columns)."""
+    original = numeric(name, values)
+    if original.ndim == 1:
+        raise ValueError(
+            f"{name} must be a matrix of shape (N, {columns}), found shape {original.shape}: use "
+            f"{name}.reshape(1, -1) for one example or {name}.reshape(-1, 1) for one feature"
+        )
+    if original.ndim != 2 or original.shape[1] != columns:
+        raise ValueError(
+            f"{name} must have shape (N, {columns}), found {original.shape}: "
+            "the network's inputs and the number of features must agree"
+        )
+    array = native(original, dtype)
+    if finite:
+        check_finite(name, array, original)
+    return array
+
+
+def targets(
+    name: str, values: ArrayLike, shape: tuple[int, int], dtype: str, loss: Loss, *, finite: bool
+) -> Array:
+    """Return targets as (N, K) = `shape`, or as int64 labels (N,) if the loss takes labels."""
+    examples, outputs = shape
+    original = numeric(name, values)
+    if original.ndim == 0 or len(original) != examples:
+        raise ValueError(
+            f"{name} must have one entry for each of the {examples} examples, "
+            f"found shape {original.shape}"
+        )
+    if original.ndim == 1 and loss.labels:
+        return _labels(name, original, outputs)
+    if original.ndim == 1 and outputs == 1:
+        original = original.reshape(-1, 1)
+    if original.shape != shape:
+        wanted = f"labels ({examples},) or probabilities {shape}" if loss.labels else f"{shape}"
+        raise ValueError(
+            f"{name} must have shape {wanted}, found {original.shape}: "
+            + (f"use {name}.ravel() for labels, or " if loss.labels else "")
+            + f"give the last layer as many units as {name} has columns"
+        )
+    array = native(original, dtype)
+    if finite:
+        check_finite(name, array, original)
+        _check_range(name, array, loss)
+    return array
+
+
+def sample_weights(values: ArrayLike | None, examples: int, dtype: str) -> Array | None:
+    """Return weights (N,), not negative and not all zero, or None."""
+    if values is None:
+        return None
+    original = numeric("sample_weight", values)
+    if original.shape != (examples,):
+        raise ValueError(
+            f"sample_weight must have shape ({examples},), one for each example, "
+            f"found {original.shape}"
+        )
+    array = native(original, dtype)
+    check_finite("sample_weight", array, original)
+    if examples and array.min() < 0:
+        index = int(array.argmin())
+        raise ValueError(
+            f"sample_weight[{index}] is {array[index]}, expected no negative weights: "
+            "use 0 to leave an example out"
+        )
+    if not array.any():
+        raise ValueError("sample_weight is 0 everywhere: at least one weight must be positive")
+    return array
+
+
+def parameters(values: ArrayLike, size: int) -> Array:
+    """Return theta as (P,), in its own dtype."""
+    array = numeric("theta", values)
+    if array.shape != (size,):
+        raise ValueError(
+            f"theta must have shape ({size},), one entry for each parameter of the network, "
+            f"found {array.shape}: Network.init and Network.flatten make one"
+        )
+    return array
+
+
+def not_empty(X: Array) -> None:
+    """Refuse an empty batch."""
+    if len(X) == 0:
+        raise ValueError("X has no examples, expected at least one: there is nothing to average")
+
+
+def _labels(name: str, original: Array, classes: int) -> Array:
+    if original.dtype.kind == "f":
+        whole = np.isfinite(original) & (original == np.floor(original))
+        if not whole.all():
+            index = int(whole.argmin())
+            raise ValueError(
+                f"{name}[{index}] is {original[index]}, expected integer labels in "
+                f"[0, {classes}): for probabilities give an array of shape (N, {classes})"
+            )
+    if original.size and (original.min() < 0 or original.max() >= classes):
+        index = int(np.argmax((original < 0) | (original >= classes)))
+        raise ValueError(
+            f"{name}[{index}] is {original[index]}, expected labels in [0, {classes}), one for "
+            "each unit of the last layer: number classes from 0, or give that layer more units"
+        )
+    return native(original, "int64")
+
+
+def _check_range(name: str, array: Array, loss: Loss) -> None:
+    """Refuse targets outside of [low, high], and distributions that do not sum to 1."""
+    if array.size and not (loss.low <= array.min() and array.max() <= loss.high):
+        index = np.argwhere((array < loss.low) | (array > loss.high))[0]
+        where = ", ".join(map(str, index))
+        raise ValueError(
+            f"{name}[{where}] is {array[tuple(index)]}, expected targets in "
+            f"[{loss.low:g}, {loss.high:g}] for this loss"
+        )
+    if loss.labels:
+        sums = array.sum(axis=1, dtype=np.float64)
+        wrong = np.abs(sums - 1.0) > 1e-3
+        if wrong.any():
+            index = int(wrong.argmax())
+            raise ValueError(
+                f"the probabilities {name}[{index}] sum to {sums[index]:g}, expected 1: "
+                f"divide each row by its sum"
+            )

@@ -1,0 +1,151 @@
+"""Checkpoint files: tensors by safetensors, all else as JSON in its metadata, and no pickle.
+
+The metadata holds two strings: ``"fastbatch"``, the JSON, and ``"crc32"`` over that and the
+tensors, since safetensors itself does not notice a flipped bit.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from fastbatch.layers import Dense
+from fastbatch.network import Network
+from fastbatch.optimizers import OPTIMIZERS
+from fastbatch.schedules import SCHEDULES
+
+Tensors = Mapping[str, NDArray[Any]]
+
+FORMAT = 1
+_SPECS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (Network, Dense, *OPTIMIZERS.values(), *SCHEDULES)
+}
+
+
+class CheckpointError(ValueError):
+    """A file is not a checkpoint that can be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fastbatch import Trainer
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     Trainer.load(file.name)
+    Traceback (most recent call last):
+    fastbatch.checkpoint.CheckpointError: ... is damaged or not a checkpoint ...
+    """
+
+
+def user_function(step: int) -> float:
+    """Stands in a loaded checkpoint for a schedule that was a function of the user's own."""
+    raise NotImplementedError
+
+
+def write(path: str | Path, tensors: Tensors, description: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically: killed at any moment, the old or the new one is there.
+
+    `description` may hold networks, layers, optimisers and schedules beside what JSON knows.
+    """
+    text = json.dumps({"format": FORMAT, **_encode(description)})
+    metadata = {"fastbatch": text, "crc32": str(_checksum(text, tensors))}
+    _replace(Path(os.path.realpath(path)), save(dict(tensors), metadata))
+
+
+def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what `write` has written; `decode` turns the description into what it was.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, foreign, or of a later format.
+    OSError
+        If it cannot be opened.
+    """
+    with Path(path).open("rb"):  # safetensors reports these as errors of its own
+        pass
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or not a checkpoint ({error}): use another copy of it"
+        ) from error
+    if "fastbatch" not in metadata:
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not of fastbatch: expected one that Trainer.save "
+            f"has written, found tensors {', '.join(sorted(tensors)[:5]) or 'none'}"
+        )
+    text = metadata["fastbatch"]
+    if metadata.get("crc32") != str(_checksum(text, tensors)):
+        raise CheckpointError(f"{path} is damaged (wrong checksum): use another copy of it")
+    description = json.loads(text)
+    if description.pop("format", None) != FORMAT:
+        raise CheckpointError(
+            f"{path} has another format than {FORMAT}, which is all that this fastbatch can read: "
+            "upgrade fastbatch"
+        )
+    return tensors, description
+
+
+def _encode(value: Any) -> Any:
+    """What JSON can hold of `value`."""
+    if _SPECS.get(type(value).__name__) is type(value):
+        options = {field.name: _encode(getattr(value, field.name)) for field in fields(value)}
+        return {"type": type(value).__name__, **options}
+    if isinstance(value, Mapping):
+        return {key: _encode(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(entry) for entry in value]
+    if callable(value):
+        return {"type": user_function.__name__}
+    return value
+
+
+def decode(value: Any) -> Any:
+    """The way back from `_encode`; KeyError, TypeError or ValueError say that there is none."""
+    if isinstance(value, list):
+        return [decode(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    entries = {key: decode(entry) for key, entry in value.items()}
+    kind = entries.pop("type", None)
+    if kind is None:
+        return entries
+    return user_function if kind == user_function.__name__ else _SPECS[kind](**entries)
+
+
+def _checksum(text: str, tensors: Tensors) -> int:
+    checksum = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].data, checksum)
+    return checksum
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file in place of another so that no reader and no power cut sees half of it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    if os.name == "posix":  # the new name, too, has to reach the disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,69 @@
+"""Layers as a user describes them: what they compute and how they begin."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbatch.backends import DenseOp
+from fastbatch.constraints import integer, one_of
+
+# Half of a rectifier's outputs are zero, so its weights begin larger.
+RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+ACTIVATIONS = ("identity", *RECTIFIERS, "sigmoid", "tanh")
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer, ``activation(a @ weight + bias)``.
+
+    The weight has shape (inputs, units), the bias (units,).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs, at least 1.
+    activation : str
+        ``"identity"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01), ``"elu"`` (alpha 1), ``"gelu"``
+        (exact, by erf), ``"silu"``, ``"softplus"``, ``"sigmoid"`` or ``"tanh"``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `units` is not a positive integer or the activation is unknown.
+
+    Examples
+    --------
+    >>> Dense(128, "relu")
+    Dense(units=128, activation='relu')
+    >>> Dense(128, "rleu")
+    Traceback (most recent call last):
+    ValueError: unknown activation 'rleu': did you mean 'relu'? known are identity, relu, ...
+    """
+
+    units: int
+    activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", integer("units", self.units, 1))
+        one_of("activation", self.activation, ACTIVATIONS)
+
+    def operation(self, inputs: int) -> DenseOp:
+        """The layer as the backends see it, for examples of width `inputs`."""
+        return DenseOp(inputs, self.units, self.activation)
+
+    def initial(
+        self, inputs: int, uniform: Callable[[int], NDArray[np.float64]]
+    ) -> dict[str, NDArray[Any]]:
+        """Initial parameters by name, made from ``uniform(count)``, numbers in [0, 1).
+
+        Weights are uniform in [-bound, bound): with ``bound = sqrt(6 / inputs)`` for rectifiers
+        (He et al. 2015, "Delving deep into rectifiers", eq. 10) and ``sqrt(6 / (inputs +
+        units))`` for all others (Glorot & Bengio 2010, "Understanding the difficulty of training
+        deep feedforward neural networks", eq. 16). Biases are zero.
+        """
+        fan = inputs if self.activation in RECTIFIERS else inputs + self.units
+        weight = (2.0 * uniform(inputs * self.units) - 1.0) * np.sqrt(6.0 / fan)
+        return {"weight": weight.reshape(inputs, self.units), "bias": np.zeros(self.units)}

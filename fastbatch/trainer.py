@@ -1,0 +1,486 @@
+"""The trainer: a network, an optimiser, and where training stands."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from math import inf, nan
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastbatch import arrays, backends, checkpoint
+from fastbatch.callbacks import Callback
+from fastbatch.checkpoint import CheckpointError
+from fastbatch.constraints import flag, integer, real
+from fastbatch.history import EpochRecord
+from fastbatch.interruption import Interrupts
+from fastbatch.losses import LOSSES
+from fastbatch.network import SEEDS, Network
+from fastbatch.optimizers import Adam, Optimizer, as_optimizer
+from fastbatch.progress import Progress
+from fastbatch.run import DivergenceError, Run
+
+Array = NDArray[Any]
+
+# Products and sums in one call of a kernel for validation, some 20 ms: none hears Ctrl-C.
+EVALUATION = 1 << 30
+
+
+@dataclass
+class State:
+    """Where training stands between two calls of fit; a backend's `Training` has the same."""
+
+    theta: Array  # (P,)
+    slots: Array  # (optimizer.slots, P)
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in "step", "epoch", "batch":
+            setattr(self, name, integer(name, getattr(self, name), 0))
+        self.loss_sum = real("loss_sum", self.loss_sum, -inf)
+        self.weight_sum = real("weight_sum", self.weight_sum)
+
+    @classmethod
+    def of(cls, source: Any) -> Self:
+        """The state of a training, copied."""
+        return cls(**{field.name: getattr(source, field.name) for field in fields(cls)})
+
+    def put_into(self, training: Any) -> None:
+        """Let a training go on from here."""
+        for field in fields(self):
+            setattr(training, field.name, getattr(self, field.name))
+
+
+class Trainer:
+    """Trains a network by mini-batch gradient descent and keeps what is needed to go on.
+
+    Parameters
+    ----------
+    network : Network
+    optimizer : Optimizer or str
+        `SGD`, `Adam`, `AdamW`, `RMSprop` or `Adagrad`; a name in small letters means the usual
+        hyper-parameters.
+    batch_size : int
+        Examples per step; the last batch of an epoch may be smaller.
+    seed : int
+        Of the shuffles, and of the initial parameters if `theta` is not given.
+    shuffle : bool
+        Whether each epoch takes the examples in a new order (without replacement).
+    theta : array_like, shape (P,), optional
+        Where to begin, instead of ``network.init(seed)``.
+
+    Attributes
+    ----------
+    history : list of EpochRecord
+        All finished epochs.
+    extra : dict
+        Whatever else belongs to the model and JSON can hold, such as the names of the classes;
+        it is saved and loaded with the rest.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range, unknown or of the wrong kind.
+
+    Notes
+    -----
+    The same network, data, options and seed give the same bits, for any number of threads and
+    however often training is interrupted, saved, loaded and resumed.
+
+    Examples
+    --------
+    >>> from fastbatch import Adam, Dense, Network
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], inputs=1, loss="squared_error",
+    ...               backend="reference")
+    >>> X = np.linspace(-1, 1, 64).reshape(-1, 1)
+    >>> trainer = Trainer(net, Adam(0.05), batch_size=16, seed=0)
+    >>> history = trainer.fit(X, X**2, epochs=100, validation=(X, X**2))
+    >>> history[-1].validation_metric > 0.95
+    True
+    >>> trainer.predict(X).shape
+    (64, 1)
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer | str = Adam(),  # noqa: B008  (it is immutable)
+        *,
+        batch_size: int = 32,
+        seed: int = 0,
+        shuffle: bool = True,
+        theta: ArrayLike | None = None,
+    ) -> None:
+        if not isinstance(network, Network):
+            raise TypeError(f"network must be a Network, found {type(network).__name__}")
+        self.network = network
+        self.optimizer = as_optimizer(optimizer)
+        self.batch_size = integer("batch_size", batch_size, 1)
+        self.seed = integer("seed", seed, 0, SEEDS)
+        self.shuffle = flag("shuffle", shuffle)
+        self.history: list[EpochRecord] = []
+        self.extra: dict[str, Any] = {}
+        if theta is None:
+            theta = network.init(self.seed)
+        slots = np.zeros((self.optimizer.slots, network.n_parameters), network.dtype)
+        # During fit this is the backend's Training itself: there is never a second set of
+        # counters that an exception could leave behind.
+        self._state: Any = State(self._own(theta), slots)
+        self._examples = 0  # in the data of the epoch that is under way
+        self._fitting = False
+
+    @property
+    def theta(self) -> Array:
+        """The parameters, shape (P,): a copy. Assigning to it moves training there.
+
+        Examples
+        --------
+        >>> from fastbatch import Dense, Network
+        >>> trainer = Trainer(Network([Dense(1)], 1, "huber", backend="reference"), theta=[1, 2])
+        >>> trainer.theta
+        array([1., 2.], dtype=float32)
+        """
+        return self._state.theta.copy()
+
+    @theta.setter
+    def theta(self, theta: ArrayLike) -> None:
+        self._state.theta = self._own(theta)
+
+    @property
+    def step(self) -> int:
+        """Steps done in all.
+
+        Examples
+        --------
+        >>> from fastbatch import Dense, Network
+        >>> Trainer(Network([Dense(1)], 1, "huber", backend="reference")).step
+        0
+        """
+        return int(self._state.step)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished in all.
+
+        Examples
+        --------
+        >>> from fastbatch import Dense, Network
+        >>> Trainer(Network([Dense(1)], 1, "huber", backend="reference")).epoch
+        0
+        """
+        return int(self._state.epoch)
+
+    def predict(self, X: ArrayLike, *, check_finite: bool = True) -> Array:
+        """Compute the network's raw outputs with the parameters as they are now.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, inputs)
+        check_finite : bool
+
+        Returns
+        -------
+        ndarray, shape (N, K)
+            Logits or log-rates for the losses that take them.
+
+        Examples
+        --------
+        >>> from fastbatch import Dense, Network
+        >>> trainer = Trainer(Network([Dense(1)], 1, "huber", backend="reference"), theta=[1, 2])
+        >>> trainer.predict([[10]])
+        array([[12.]], dtype=float32)
+        """
+        return self.network.predict(self._state.theta, X, check_finite=check_finite)
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        epochs: int = 1,
+        sample_weight: ArrayLike | None = None,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        callbacks: Iterable[Callback] = (),
+        verbose: int = 0,
+        check_finite: bool = True,
+    ) -> list[EpochRecord]:
+        """Train for some epochs more, from where the trainer stands.
+
+        An epoch that was interrupted is finished first and counts as one of them; the data must
+        then be the same again.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, inputs)
+        y : array_like, shape (N, K) or (N,)
+        epochs : int
+        sample_weight : array_like, shape (N,), optional
+            A batch's gradient is the weighted mean of its examples' gradients.
+        validation : pair of array_like, optional
+            Examples and targets on which loss and metric are taken after each epoch.
+        callbacks : sequence of callable
+            Called after each epoch with the trainer and the `EpochRecord`; a true answer of any of
+            them ends training.
+        verbose : int
+            1 shows a bar (on a terminal) and a line for each epoch.
+        check_finite : bool
+            Whether to look for NaN and infinities in the data.
+
+        Returns
+        -------
+        list of EpochRecord
+            The epochs finished by this call; ``trainer.history`` has all.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit; nothing is trained then.
+        DivergenceError
+            If the loss stops being finite; the last good parameters are kept.
+        KeyboardInterrupt
+            On Ctrl-C, between two steps; calling `fit` again goes on to the same bits.
+
+        Examples
+        --------
+        >>> from fastbatch import Dense, Network
+        >>> trainer = Trainer(Network([Dense(1)], 1, "huber", backend="reference"))
+        >>> [record.epoch for record in trainer.fit([[1], [2]], [1, 2], epochs=2)]
+        [1, 2]
+        >>> [record.epoch for record in trainer.fit([[1], [2]], [1, 2])]
+        [3]
+        """
+        if self._fitting:
+            raise RuntimeError("fit is running already: give each thread a trainer of its own")
+        epochs = integer("epochs", epochs, 1)
+        callbacks = _callables(callbacks)
+        X, y = self.network.check_examples(X, y, check_finite=check_finite)
+        arrays.not_empty(X)
+        weights = arrays.sample_weights(sample_weight, len(X), self.network.dtype)
+        if validation is not None:
+            validation = self._check_validation(validation, check_finite)
+        training = self._training(X, y, weights)
+
+        first = len(self.history)
+        run = Run(training, self.optimizer.lr)
+        steps = epochs * training.batches - training.batch
+        with Interrupts() as interrupts, Progress(bool(verbose), steps, self.epoch + epochs) as bar:
+            self._state, self._examples, self._fitting = training, len(X), True
+            try:
+                for _ in range(epochs):
+                    seen, seconds = self._finish_epoch(run, training, interrupts, bar)
+                    # An interrupted epoch may end with other weights, those it used all 0.
+                    loss = training.loss_sum / (training.weight_sum or nan)
+                    validation_loss, metric = None, None
+                    if validation is not None:
+                        with interrupts.released():
+                            validation_loss, metric = self._evaluate(training.theta, *validation)
+                    training.next_epoch()
+                    record = EpochRecord(
+                        training.epoch,
+                        training.step,
+                        loss,
+                        validation_loss,
+                        metric,
+                        self.network.metric_name,
+                        seconds,
+                        seen / seconds,
+                    )
+                    self.history.append(record)
+                    bar.report(record)
+                    if callbacks:
+                        with interrupts.released():
+                            answers = [callback(self, record) for callback in callbacks]
+                        if any(answers):
+                            break
+                        run.mark()  # they may have set theta
+            except DivergenceError:
+                del self.history[training.epoch :]  # the last step may have been in an epoch before
+                raise
+            finally:
+                self._state, self._fitting = State.of(training), False  # lets go of the data
+        return self.history[first:]
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint from which `load` goes on bit for bit, also amid an epoch.
+
+        A safetensors file without any pickle. It is replaced atomically, so that a whole one is
+        there whenever the process is killed. A schedule that is a function of your own cannot be
+        saved: the file only notes that there was one.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from fastbatch import Dense, Network
+        >>> trainer = Trainer(Network([Dense(1)], 1, "huber", backend="reference"), theta=[1, 2])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trainer.save(f"{folder}/model.safetensors")
+        ...     Trainer.load(f"{folder}/model.safetensors").theta
+        array([1., 2.], dtype=float32)
+        """
+        state = {field.name: getattr(self._state, field.name) for field in fields(State)}
+        tensors = {"theta": state.pop("theta"), "slots": state.pop("slots")}
+        description = {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "shuffle": self.shuffle,
+            "state": state,
+            "examples": self._examples,
+            "extra": json.dumps(self.extra),  # as one string, since its keys are not ours
+            "history": {
+                field.name: [getattr(record, field.name) for record in self.history]
+                for field in fields(EpochRecord)
+            },
+        }
+        checkpoint.write(path, tensors, description)
+
+    @classmethod
+    def load(cls, path: str | Path, *, optimizer: Optimizer | str | None = None) -> Self:
+        """Read a checkpoint.
+
+        Parameters
+        ----------
+        path : str or path
+        optimizer : Optimizer or str, optional
+            In place of the saved one; needed if that had a schedule that is a function of your
+            own. It must keep as much state.
+
+        Returns
+        -------
+        Trainer
+            Standing where the saved one stood.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged, not a checkpoint, of a later format, or needs an optimiser.
+
+        Examples
+        --------
+        See `save`.
+
+        >>> Trainer.load("pyproject.toml")
+        Traceback (most recent call last):
+        fastbatch.checkpoint.CheckpointError: pyproject.toml is damaged or not a checkpoint ...
+        """
+        if optimizer is not None:
+            optimizer = as_optimizer(optimizer)
+        tensors, description = checkpoint.read(path)
+        try:
+            saved = checkpoint.decode(description)
+            trainer = cls(
+                saved["network"],
+                optimizer or saved["optimizer"],
+                batch_size=saved["batch_size"],
+                seed=saved["seed"],
+                shuffle=saved["shuffle"],
+                theta=tensors["theta"],
+            )
+            trainer._examples = integer("examples", saved["examples"], 0)
+            batches = -(-trainer._examples // trainer.batch_size)
+            integer("batch", saved["state"]["batch"], 0, batches + 1)
+            trainer._state = State(trainer._state.theta, tensors["slots"], **saved["state"])
+            columns = saved["history"]
+            rows = zip(*columns.values(), strict=True)
+            trainer.history = [EpochRecord(**dict(zip(columns, row, strict=True))) for row in rows]
+            trainer.extra = json.loads(saved["extra"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} does not describe a trainer: {error!r}") from error
+        if trainer.optimizer.lr is checkpoint.user_function:
+            raise CheckpointError(
+                f"{path} was saved with a learning rate that is a function of your own, which is "
+                "not in the file: give load an optimizer=..."
+            )
+        network, slots = trainer.network, tensors["slots"]
+        expected = (trainer.optimizer.slots, network.n_parameters)
+        if slots.shape != expected or slots.dtype != network.dtype:
+            raise CheckpointError(
+                f"{path} holds state arrays of the optimizer of shape {slots.shape} and dtype "
+                f"{slots.dtype}, but {trainer.optimizer.name} keeps {expected} in "
+                f"{network.dtype}: give load the optimizer it was saved with"
+            )
+        return trainer
+
+    def _own(self, theta: ArrayLike) -> Array:
+        """A checked copy of `theta` in the network's dtype."""
+        original = arrays.parameters(theta, self.network.n_parameters)
+        converted = arrays.native(original, self.network.dtype)
+        arrays.check_finite("theta", converted, original)
+        return converted.copy()
+
+    def _check_validation(self, validation: Any, check_finite: bool) -> tuple[Array, Array]:
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise TypeError(
+                "validation must be a pair of examples and targets, validation=(X, y), "
+                f"found {type(validation).__name__}"
+            )
+        names = ("validation X", "validation y")
+        X, y = self.network.check_examples(*validation, names=names, check_finite=check_finite)
+        arrays.not_empty(X)
+        return X, y
+
+    def _training(self, X: Array, y: Array, weights: Array | None) -> Any:
+        """The backend's training on these data, standing where this trainer stands."""
+        if self._state.batch and len(X) != self._examples:
+            raise ValueError(
+                f"epoch {self.epoch + 1} was interrupted amid {self._examples} examples and is "
+                f"finished first, found {len(X)}: give the same data, or begin anew with "
+                "Trainer(..., theta=trainer.theta)"
+            )
+        training = backends.load(self.network.backend).Training(
+            self.network.plan,
+            self.optimizer,
+            X,
+            y,
+            weights,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            shuffle=self.shuffle,
+        )
+        self._state.put_into(training)
+        return training
+
+    def _finish_epoch(
+        self, run: Run, training: Any, interrupts: Interrupts, bar: Progress
+    ) -> tuple[int, float]:
+        """Do the steps left in this epoch; return how many examples that took, and the seconds."""
+        seen = -training.batch * self.batch_size
+        start = perf_counter()
+        while not run.epoch_is_over:
+            interrupts.deliver()
+            bar.advance(run.advance())
+        run.check_parameters()
+        seen += min(training.batches * self.batch_size, self._examples)
+        return max(seen, 0), perf_counter() - start
+
+    def _evaluate(self, theta: Array, X: Array, y: Array) -> tuple[float, float]:
+        """Mean loss and metric."""
+        kernels, plan = backends.load(self.network.backend), self.network.plan
+        rows = max(1, EVALUATION // self.network.n_parameters)
+        parts = [slice(start, start + rows) for start in range(0, len(X), rows)]
+        losses = np.concatenate([kernels.losses(plan, theta, X[part], y[part]) for part in parts])
+        outputs = np.concatenate([kernels.outputs(plan, theta, X[part]) for part in parts])
+        metric = LOSSES[self.network.loss].metric
+        return float(losses.mean(dtype=np.float64)), metric(outputs, y)
+
+
+def _callables(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of callables, found {callbacks!r}")
+    callbacks = tuple(callbacks)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(f"a callback must be callable, found {callback!r}")
+    return callbacks

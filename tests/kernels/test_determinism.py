@@ -1,0 +1,171 @@
+"""The same bits for any number of threads, any tile shape and any processor."""
+
+import itertools
+import json
+import platform
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from llvmlite import binding
+from processes import output_of
+from training_runs import RUNS, Run, all_bits, bits, train, use_all_threads
+
+from fastbatch.kernels import cpu
+from fastbatch.kernels.cpu import activations, loss_functions, optimizers, session
+from fastbatch.optimizers import Adam
+from fastbatch.verification import DTYPES, Case
+
+HASWELL = "+avx,+avx2,+fma,+sse4.2,+bmi,+bmi2,+f16c,+popcnt"
+ELSEWHERE = {
+    "more threads than cores": {"NUMBA_NUM_THREADS": "5"},
+    "narrow tiles": {"FASTBATCH_TILE": "narrow"},
+    "wide tiles": {"FASTBATCH_TILE": "wide"},
+    "haswell": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": HASWELL},
+    "baseline x86-64": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""},
+}
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_run = pytest.mark.parametrize("name", RUNS)
+
+
+@pytest.fixture
+def threads():
+    """Set the number of threads for one test."""
+    before = cpu.get_threads()
+    yield cpu.set_threads
+    cpu.set_threads(before)
+
+
+@pytest.fixture
+def all_threads(monkeypatch):
+    use_all_threads(monkeypatch.setattr)
+
+
+@pytest.fixture
+def new_sessions(monkeypatch):
+    """Forget the sessions kept between calls, so that changed constants count."""
+    monkeypatch.setattr(cpu, "_kept", threading.local())
+
+
+@pytest.fixture(scope="module")
+def serial():
+    """The bits of all runs on one thread."""
+    before = cpu.get_threads()
+    cpu.set_threads(1)
+    try:
+        return all_bits()
+    finally:
+        cpu.set_threads(before)
+
+
+def runs_on(place):
+    if "NUMBA_CPU_NAME" not in ELSEWHERE[place]:
+        return True
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    host = binding.get_host_cpu_features()
+    features = ELSEWHERE[place]["NUMBA_CPU_FEATURES"].replace("+", "").split(",")
+    return all(host.get(feature) for feature in features if feature)
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """What the runs give in processes with other settings, two at a time."""
+    places = [place for place in ELSEWHERE if runs_on(place)]
+    with ThreadPoolExecutor(2) as pool:
+        outputs = pool.map(
+            lambda place: output_of("training_runs.py", *DTYPES, **ELSEWHERE[place]), places
+        )
+        return dict(zip(places, map(json.loads, outputs), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_bits_do_not_depend_on(place, elsewhere, serial):
+    if place not in elsewhere:
+        pytest.skip("this machine has less")
+    assert elsewhere[place]["bits"] == serial
+
+
+@pytest.mark.slow
+def test_more_threads_than_cores_were_really_used(elsewhere):
+    assert elsewhere["more threads than cores"]["threads"] == 5
+
+
+@pytest.mark.skipif(cpu.get_threads() < 2, reason="one core only")
+def test_two_threads_give_the_bits_of_one(serial, threads, all_threads):
+    threads(2)
+    assert all_bits() == serial
+
+
+@pytest.mark.skipif(cpu.get_threads() < 2, reason="one core only")
+def test_the_number_of_workers_may_change_at_every_step(serial, threads, monkeypatch):
+    threads(2)
+    turns = itertools.cycle([1, 2, 2])
+
+    def run(self, steps=0):
+        if not steps:
+            return self._run(next(turns), steps)
+        return sum(self._run(next(turns), 1) for _ in range(steps))
+
+    monkeypatch.setattr(session.Session, "run", run)
+    assert all_bits() == serial
+
+
+@each_run
+def test_bits_do_not_depend_on_how_many_steps_a_call_does(name):
+    run = RUNS[name]
+    together, one_by_one = run.start("float32"), run.start("float32")
+    train(together, 1, 0.01)
+    for _ in range(one_by_one.batches):
+        assert one_by_one.advance(np.array([0.01])) == 1
+    np.testing.assert_array_equal(together.theta, one_by_one.theta)
+    np.testing.assert_array_equal(together.slots, one_by_one.slots)
+
+
+@each_dtype
+def test_bits_do_not_depend_on_the_rows_that_go_through_the_layers_together(
+    dtype, serial, all_threads, new_sessions, monkeypatch
+):
+    monkeypatch.setattr(session, "_TILE_BYTES", 1)
+    assert all_bits([dtype]) == {key: value for key, value in serial.items() if dtype in key}
+
+
+def chunks(run, dtype):
+    training = run.start(dtype)
+    return -(-run.batch_size // int(training._session.job["chunk"]))
+
+
+@each_dtype
+@pytest.mark.parametrize("name", ["blocks", "blocks of classes"])
+def test_bits_do_not_depend_on_the_blocks_kept_between_the_sweeps(
+    name, dtype, serial, all_threads, new_sessions, monkeypatch
+):
+    assert chunks(RUNS[name], dtype) == 1
+    monkeypatch.setattr(session, "_PARTIALS_ELEMENTS", 1)
+    assert chunks(RUNS[name], dtype) > 1
+    assert bits(RUNS[name], dtype) == serial[f"{name}, {dtype}"]
+
+
+@each_dtype
+def test_bits_do_not_depend_on_the_activations_kept_between_the_sweeps(dtype, monkeypatch):
+    case = Case("many", (150, 120, 2), ("tanh", "identity"), "squared_error", 1100)
+    run = Run(case, Adam(0.01), batch_size=1050, epochs=1, weighted=True)
+    assert chunks(run, dtype) == 1
+    whole = bits(run, dtype)
+    monkeypatch.setattr(cpu, "_kept", threading.local())
+    monkeypatch.setattr(session, "_CHUNK_ELEMENTS", 1)
+    assert chunks(run, dtype) > 1
+    assert bits(run, dtype) == whole
+
+
+def test_the_runs_meet_every_activation_loss_and_update():
+    names = {name for run in RUNS.values() for name in run.case.activations}
+    assert names == set(activations.NAMES)
+    data = [(run.case.loss, run.data("float32")[2]) for run in RUNS.values()]
+    losses = {loss_functions.number_of(loss, y) for loss, y in data}
+    assert losses == set(range(len(loss_functions.NAMES)))
+    rules = {optimizers.rule_of(run.optimizer) for run in RUNS.values()}
+    assert rules == set(range(len(optimizers.RULES)))

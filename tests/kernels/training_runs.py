@@ -1,0 +1,164 @@
+"""Short trainings of awkward sizes, whose bits must be the same wherever and however they run.
+
+As a script it trains them all and prints the bits: python training_runs.py float32 float64
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastbatch.kernels import cpu, reference
+from fastbatch.kernels.cpu import session, threads
+from fastbatch.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastbatch.verification import DTYPES, Case
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training: a network, its optimizer, and how it goes through the data."""
+
+    case: Case
+    optimizer: Any
+    batch_size: int
+    epochs: int = 3
+    weighted: bool = False
+    shuffle: bool = True
+
+    def data(self, dtype):
+        """theta, X, y and weights (None without), from the generator that is the same everywhere."""
+        plan = self.case.plan(dtype)
+        n, k = self.case.examples, plan.outputs
+
+        def draw(stream, *shape):
+            return reference.uniform(int(np.prod(shape)), 7, stream).reshape(shape)
+
+        theta = np.concatenate(
+            [
+                (draw(i, layer.size) - 0.5) * (3 / np.sqrt(layer.inputs))
+                for i, layer in enumerate(plan.layers)
+            ]
+        )
+        X = 2 * draw(100, n, plan.inputs) - 1
+        y = draw(101, n, k)
+        if plan.loss == "cross_entropy" and self.case.labels:
+            y = np.floor(draw(102, n) * k).astype(np.int64)
+        elif plan.loss in ("binary_cross_entropy", "poisson"):
+            y = np.floor(y * 2)
+        y = y if y.dtype == np.int64 else y.astype(dtype)
+        weights = (np.floor(draw(103, n) * 4) / 2).astype(dtype) if self.weighted else None
+        return theta.astype(dtype), X.astype(dtype), y, weights
+
+    def start(self, dtype, kernels=cpu):
+        """The training before its first step."""
+        theta, X, y, weights = self.data(dtype)
+        training = kernels.Training(
+            self.case.plan(dtype),
+            self.optimizer,
+            X,
+            y,
+            weights,
+            batch_size=self.batch_size,
+            seed=3,
+            shuffle=self.shuffle,
+        )
+        training.theta = theta
+        return training
+
+
+def _run(name, widths, activations, loss, examples, batch_size, optimizer, **options):
+    labels = options.pop("labels", True)
+    case = Case(name, widths, (*activations, "identity"), loss, examples, labels)
+    return name, Run(case, optimizer, batch_size, **options)
+
+
+RUNS = dict(
+    [
+        _run("classes", (5, 17, 66, 3), ("tanh", "gelu"), "cross_entropy", 61, 16, Adam(0.01)),
+        _run(
+            "two panels", (70, 130, 67, 2), ("relu", "silu"), "squared_error", 40, 13,
+            SGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.01), epochs=2, weighted=True,
+        ),
+        _run(
+            "blocks", (4, 9, 3), ("softplus",), "huber", 700, 301,
+            RMSprop(0.01, momentum=0.5, centered=True), epochs=2, weighted=True,
+        ),
+        _run(
+            "blocks of classes", (3, 33, 5), ("elu",), "cross_entropy", 400, 399,
+            Adam(0.01, weight_decay=0.01), labels=False,
+        ),
+        _run("counts", (7, 12, 2), ("silu",), "poisson", 23, 64, Adagrad(0.05, lr_decay=0.1)),
+        _run(
+            "bits", (9, 20, 18), ("sigmoid",), "binary_cross_entropy", 30, 7,
+            AdamW(0.01), weighted=True, shuffle=False,
+        ),
+        _run(
+            "thin", (1, 1, 1, 1), ("leaky_relu", "identity"), "absolute_error", 5, 1,
+            SGD(0.01), epochs=2,
+        ),
+        _run("one layer", (33, 65), (), "squared_error", 20, 6, SGD(0.01, momentum=0.9)),
+        _run("rms", (6, 31, 1), ("relu",), "huber", 50, 9, RMSprop(0.01)),
+        _run("rms, momentum", (6, 5, 1), ("elu",), "huber", 50, 9, RMSprop(0.01, momentum=0.9)),
+        _run("rms, centered", (6, 5, 1), ("gelu",), "huber", 50, 9, RMSprop(0.01, centered=True)),
+    ]
+)  # fmt: skip
+
+
+def train(training, epochs, learning_rate):
+    """Train to the end of so many epochs, a few steps at a time; return the loss of each."""
+    losses = []
+    for _ in range(epochs):
+        while training.batch < training.batches:
+            training.advance(np.full(5, learning_rate))
+        losses.append(training.loss_sum / training.weight_sum)
+        training.next_epoch()
+    return losses
+
+
+def sha256(*arrays):
+    """Hash of the bits of all arrays, in their order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def bits(run, dtype):
+    """Hash of all that a training leaves behind, and of what its network makes of the data."""
+    training = run.start(dtype)
+    losses = train(training, run.epochs, run.optimizer.lr)
+    plan, theta = run.case.plan(dtype), training.theta
+    _, X, y, weights = run.data(dtype)
+    value, gradient = cpu.value_and_gradient(plan, theta, X, y, weights if run.weighted else None, 2)
+    return sha256(
+        theta,
+        training.slots,
+        losses,
+        value,
+        gradient,
+        cpu.outputs(plan, theta, X),
+        cpu.losses(plan, theta, X, y),
+        cpu.per_example_gradients(plan, theta, X, y),
+    )
+
+
+def all_bits(dtypes=DTYPES):
+    """`bits` of all runs, by dtype and name."""
+    return {f"{name}, {dtype}": bits(run, dtype) for dtype in dtypes for name, run in RUNS.items()}
+
+
+def use_all_threads(patch=setattr):
+    """Cut every sweep into a share for each thread, however small the work."""
+    patch(
+        session.Session,
+        "run",
+        lambda self, steps=0: self._run(min(threads.get_threads(), self.max_workers), steps),
+    )
+
+
+if __name__ == "__main__":
+    use_all_threads()
+    print(json.dumps({"threads": threads.get_threads(), "bits": all_bits(sys.argv[1:])}))

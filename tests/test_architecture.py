@@ -1,0 +1,105 @@
+"""Who may know whom, and that all backends look alike."""
+
+import ast
+import inspect
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastbatch.kernels import cpu, reference
+from fastbatch.layers import ACTIVATIONS
+from fastbatch.losses import LOSSES
+from fastbatch.optimizers import OPTIMIZERS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_import_contracts_are_kept(tmp_path):
+    package = tmp_path / "fastbatch"
+    shutil.copytree(ROOT / "fastbatch", package)
+    shutil.copytree(ROOT / "kernels", package / "kernels")
+    linter = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as f; f()"]
+    result = subprocess.run(
+        [*linter, "--config", str(ROOT / "pyproject.toml"), "--no-cache"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Contracts: 3 kept, 0 broken" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [
+        ("kernels/reference", {"numpy", "scipy", "..plan"}),
+        ("kernels/cpu", {"numpy", "numba", "llvmlite", "..plan"}),
+        ("fastbatch", {"numpy", "scipy", "safetensors", "tqdm", "sklearn", "fastbatch"}),
+    ],
+)
+def test_packages_import_only_what_they_may(folder, allowed):
+    allowed = allowed | sys.stdlib_module_names
+    for path in (ROOT / folder).rglob("*.py"):
+        for module in imported(path):
+            beside = module.startswith(".") and not module.startswith("..")
+            assert beside or module in allowed, f"{path} imports {module}"
+
+
+def imported(path):
+    """Top-level names of what a file imports; relative imports with their dots, in full."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield "." * node.level + (node.module or "")
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.partition(".")[0]
+
+
+def test_importing_the_package_does_not_load_the_compiler():
+    code = "import sys, fastbatch; assert not {'numba', 'llvmlite', 'tqdm'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_cpu_backend_offers_what_the_reference_does():
+    assert set(cpu.__all__) - set(reference.__all__) == {"describe", "get_threads", "set_threads"}
+    assert set(reference.__all__) <= set(cpu.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in reference.__all__ if name != "Training"])
+def test_functions_take_the_same_arguments(name):
+    assert inspect.signature(getattr(cpu, name)) == inspect.signature(getattr(reference, name))
+
+
+def test_trainings_have_the_same_methods_with_the_same_arguments():
+    ours, theirs = methods(cpu.Training), methods(reference.Training)
+    assert ours.keys() == theirs.keys()
+    for name, method in theirs.items():
+        assert inspect.signature(ours[name]) == inspect.signature(method), name
+
+
+def methods(training):
+    """The public methods of a class, and what it takes to make one."""
+    members = inspect.getmembers(training, inspect.isfunction)
+    return {name: f for name, f in members if name == "__init__" or not name.startswith("_")}
+
+
+def test_activations_have_the_same_names_and_arguments():
+    names = list(reference.activations.ACTIVATIONS)
+    assert sorted(ACTIVATIONS) == sorted(names)
+    for name, function in reference.activations.ACTIVATIONS.items():
+        compiled = getattr(cpu.activations, name)
+        assert inspect.signature(compiled.py_func) == inspect.signature(function)
+
+
+def test_losses_have_the_same_names():
+    assert LOSSES.keys() == reference.loss_functions.LOSSES.keys()
+    # Compiled, labels and probabilities are two kernels.
+    assert LOSSES.keys() == {name.partition("_of_")[0] for name in cpu.loss_functions.NAMES}
+
+
+def test_optimizers_have_the_same_names():
+    assert OPTIMIZERS.keys() == reference.optimizers.OPTIMIZERS.keys()

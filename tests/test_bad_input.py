@@ -1,0 +1,254 @@
+"""Bad input is refused before anything is computed: expected, found, cure."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+import fastbatch as fb
+
+X = np.arange(12.0).reshape(6, 2)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+INF, NAN = float("inf"), float("nan")
+
+
+def network(loss="cross_entropy", outputs=3, **options):
+    return fb.Network([fb.Dense(outputs)], inputs=2, loss=loss, backend="reference", **options)
+
+
+def spoiled(array, value):
+    array = np.array(array, dtype=float)
+    array.flat[3] = value
+    return array
+
+
+BAD_EXAMPLES = [
+    (X[:, :1], ValueError, r"X must have shape \(N, 2\), found \(6, 1\)"),
+    (X.reshape(3, 2, 2), ValueError, r"X must have shape \(N, 2\), found \(3, 2, 2\)"),
+    (X[0], ValueError, r"found shape \(2,\): use X\.reshape\(1, -1\)"),
+    (3.0, ValueError, r"X must have shape \(N, 2\), found \(\)"),
+    (X[:5], ValueError, r"y must have one entry for each of the 5 examples"),
+    (spoiled(X, NAN), ValueError, r"X\[1, 1\] is nan, expected finite"),
+    (spoiled(X, -INF), ValueError, r"X\[1, 1\] is -inf, expected finite"),
+    (spoiled(X, 1e300), ValueError, r"X\[1, 1\] is 1e\+300, too large for float32"),
+    (X.astype(object), TypeError, r"X must hold real numbers, found dtype object: convert"),
+    (X.astype(complex), TypeError, r"found dtype complex128: use X\.real"),
+    (X.astype(str), TypeError, r"found dtype <U\d+: encode names"),
+    (X.astype("M8[s]"), TypeError, r"found dtype datetime64\[s\]: convert it to numbers"),
+    (csr_array(X), TypeError, r"dense array, found csr_array: use X\.toarray\(\)"),
+    (None, TypeError, r"found dtype object"),
+]
+BAD_LABELS = [
+    (LABELS[:5], ValueError, r"y must have one entry for each of the 6 examples, found shape \(5,"),
+    (1, ValueError, r"found shape \(\)"),
+    (LABELS + 1, ValueError, r"y\[2\] is 3, expected labels in \[0, 3\)"),
+    (LABELS - 1, ValueError, r"y\[0\] is -1, expected labels in \[0, 3\)"),
+    (np.uint64(2**63) + LABELS.astype(np.uint64), ValueError, r"expected labels in \[0, 3\)"),
+    (spoiled(LABELS, 0.5), ValueError, r"y\[3\] is 0\.5, expected integer labels"),
+    (spoiled(LABELS, NAN), ValueError, r"y\[3\] is nan, expected integer labels"),
+    (spoiled(LABELS, INF), ValueError, r"y\[3\] is inf, expected integer labels"),
+    (LABELS.reshape(-1, 1), ValueError, r"found \(6, 1\): use y\.ravel\(\) for labels"),
+    (np.eye(2)[LABELS % 2], ValueError, r"labels \(6,\) or probabilities \(6, 3\), found \(6, 2\)"),
+    (np.eye(3)[LABELS] * 2, ValueError, r"y\[0, 0\] is 2.0, expected targets in \[0, 1\]"),
+    (np.eye(3)[LABELS] / 2, ValueError, r"probabilities y\[0\] sum to 0.5, expected 1"),
+    (spoiled(np.eye(3)[LABELS], NAN), ValueError, r"y\[1, 0\] is nan"),
+    (LABELS.astype(object), TypeError, r"y must hold real numbers, found dtype object"),
+    (LABELS.astype(complex), TypeError, r"y must hold real numbers, found dtype complex"),
+    (["a", "b", "c"] * 2, TypeError, r"encode names as numbers"),
+]
+BAD_WEIGHTS = [
+    ([1, 1], ValueError, r"sample_weight must have shape \(6,\), one for each example"),
+    (spoiled(np.ones(6), -1), ValueError, r"sample_weight\[3\] is -1.0, expected no negative"),
+    (spoiled(np.ones(6), NAN), ValueError, r"sample_weight\[3\] is nan"),
+    (np.zeros(6), ValueError, r"sample_weight is 0 everywhere"),
+    (["a"] * 6, TypeError, r"sample_weight must hold real numbers"),
+]
+BAD_PARAMETERS = [
+    (np.zeros(8), ValueError, r"theta must have shape \(9,\), .* found \(8,\)"),
+    (np.zeros((1, 9)), ValueError, r"theta must have shape \(9,\), .* found \(1, 9\)"),
+    (np.zeros(9, complex), TypeError, r"theta must hold real numbers"),
+    ("theta", TypeError, r"theta must hold real numbers"),
+]
+
+
+@pytest.mark.parametrize(("bad", "error", "message"), BAD_EXAMPLES)
+def test_bad_examples_are_refused(bad, error, message):
+    net, trainer = network(), fb.Trainer(network())
+    with pytest.raises(error, match=message):
+        net.value_and_grad(net.init(seed=0), bad, LABELS)
+    with pytest.raises(error, match=message):
+        trainer.fit(bad, LABELS)
+    assert trainer.step == 0
+
+
+@pytest.mark.parametrize(("bad", "error", "message"), BAD_LABELS)
+def test_bad_labels_are_refused(bad, error, message):
+    net, trainer = network(), fb.Trainer(network())
+    with pytest.raises(error, match=message):
+        net.losses(net.init(seed=0), X, bad)
+    with pytest.raises(error, match=message):
+        trainer.fit(X, bad)
+    assert trainer.step == 0
+
+
+@pytest.mark.parametrize(("bad", "error", "message"), BAD_WEIGHTS)
+def test_bad_weights_are_refused(bad, error, message):
+    net, trainer = network(), fb.Trainer(network())
+    with pytest.raises(error, match=message):
+        net.value_and_grad(net.init(seed=0), X, LABELS, bad)
+    with pytest.raises(error, match=message):
+        trainer.fit(X, LABELS, sample_weight=bad)
+    assert trainer.step == 0
+
+
+@pytest.mark.parametrize(("bad", "error", "message"), BAD_PARAMETERS)
+def test_bad_parameters_are_refused(bad, error, message):
+    net = network()
+    for use in net.unflatten, lambda theta: net.predict(theta, X):
+        with pytest.raises(error, match=message):
+            use(bad)
+    with pytest.raises(error, match=message):
+        fb.Trainer(net, theta=bad)
+    trainer = fb.Trainer(net)
+    with pytest.raises(error, match=message):
+        trainer.theta = bad
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "bad", "message"),
+    [
+        ("squared_error", 1, X, r"y must have shape \(6, 1\), found \(6, 2\): give the last layer"),
+        ("squared_error", 2, X[:, 0], r"y must have shape \(6, 2\), found \(6,\)"),
+        ("squared_error", 2, spoiled(X, NAN), r"y\[1, 1\] is nan"),
+        ("binary_cross_entropy", 1, LABELS, r"y\[2, 0\] is 2.0, expected targets in \[0, 1\]"),
+        ("poisson", 1, LABELS - 1, r"y\[0, 0\] is -1.0, expected targets in \[0, inf\]"),
+    ],
+)
+def test_bad_targets_are_refused(loss, outputs, bad, message):
+    with pytest.raises(ValueError, match=message):
+        fb.Trainer(network(loss, outputs)).fit(X, bad)
+
+
+def test_an_empty_batch_is_refused_where_a_mean_is_taken():
+    net = network()
+    nothing = np.empty((0, 2)), np.empty(0, int)
+    with pytest.raises(ValueError, match="X has no examples"):
+        net.value_and_grad(net.init(seed=0), *nothing)
+    with pytest.raises(ValueError, match="X has no examples"):
+        fb.Trainer(net).fit(*nothing)
+    with pytest.raises(ValueError, match="X has no examples"):
+        fb.Trainer(net).fit(X, LABELS, validation=nothing)
+
+
+def test_bad_validation_data_are_refused_by_name():
+    trainer = fb.Trainer(network())
+    with pytest.raises(ValueError, match=r"validation X\[1, 1\] is nan"):
+        trainer.fit(X, LABELS, validation=(spoiled(X, NAN), LABELS))
+    with pytest.raises(ValueError, match=r"validation y\[0\] is 5"):
+        trainer.fit(X, LABELS, validation=(X, LABELS + 5))
+    for bad in (X,), X, "data":
+        with pytest.raises(TypeError, match="validation must be a pair"):
+            trainer.fit(X, LABELS, validation=bad)
+    assert trainer.step == 0
+
+
+def test_a_look_for_nan_can_be_saved():
+    net = network("squared_error", 1)
+    assert np.isnan(net.predict(net.init(seed=0), spoiled(X, NAN), check_finite=False)).any()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: fb.Dense(0), ValueError, r"units must be an integer in \[1, inf\), found 0"),
+        (lambda: fb.Dense(2.0), TypeError, r"units must be an integer, found 2.0 \(float\)"),
+        (lambda: fb.Dense(True), TypeError, "units must be an integer"),
+        (
+            lambda: fb.Dense(2, "rleu"),
+            ValueError,
+            r"unknown activation 'rleu': did you mean 'relu'",
+        ),
+        (lambda: fb.Dense(2, "?"), ValueError, r"unknown activation '\?': known are identity"),
+        (lambda: fb.Dense(2, None), TypeError, r"activation must be a name, one of identity"),
+        (lambda: network("cross_entrpy"), ValueError, "did you mean 'cross_entropy'"),
+        (lambda: network(dtype="float23"), ValueError, "unknown dtype 'float23': did you mean"),
+        (lambda: network(dtype=int), ValueError, "unknown dtype 'int64'"),
+        (lambda: fb.Network([], 2, "huber"), ValueError, "at least one layer"),
+        (lambda: fb.Network(fb.Dense(2), 2, "huber"), TypeError, "layers must be a list"),
+        (lambda: fb.Network(3, 2, "huber"), TypeError, "layers must be a list"),
+        (lambda: fb.Network([3], 2, "huber"), TypeError, "a layer must be a Dense, found 3"),
+        (lambda: fb.Network([fb.Dense(2)], 0, "huber"), ValueError, "inputs must be an integer in"),
+        (
+            lambda: fb.Network([fb.Dense(2)], 2, "huber", backend="cuda"),
+            ValueError,
+            "'cuda' comes with a later release",
+        ),
+        (
+            lambda: fb.Network([fb.Dense(2)], 2, "huber", backend="gpu"),
+            ValueError,
+            r"unknown backend 'gpu': .*known are cpu, reference",
+        ),
+        (lambda: network().init(seed=-1), ValueError, r"seed must be an integer in \[0, 18446"),
+        (lambda: network().init(seed=2**64), ValueError, "seed must be an integer in"),
+        (lambda: fb.Trainer("net"), TypeError, "network must be a Network, found str"),
+        (lambda: fb.Trainer(network(), "adan"), ValueError, "did you mean 'adam'"),
+        (lambda: fb.Trainer(network(), 0.1), TypeError, "optimizer must be one of fastbatch's"),
+        (lambda: fb.Trainer(network(), batch_size=0), ValueError, "batch_size must be"),
+        (lambda: fb.Trainer(network(), batch_size=-3), ValueError, "found -3"),
+        (lambda: fb.Trainer(network(), batch_size=2.5), TypeError, "batch_size must be an integer"),
+        (lambda: fb.Trainer(network(), seed=-1), ValueError, "seed must be"),
+        (lambda: fb.Trainer(network(), shuffle=1), TypeError, "shuffle must be True or False"),
+        (lambda: fb.Trainer(network(), theta=[NAN] * 9), ValueError, r"theta\[0\] is nan"),
+        (lambda: fb.Trainer(network()).fit(X, LABELS, epochs=0), ValueError, "epochs must be"),
+        (lambda: fb.Trainer(network()).fit(X, LABELS, epochs=1.5), TypeError, "epochs must be"),
+        (
+            lambda: fb.Trainer(network()).fit(X, LABELS, callbacks=[3]),
+            TypeError,
+            "a callback must be callable, found 3",
+        ),
+        (
+            lambda: fb.Trainer(network()).fit(X, LABELS, callbacks=print),
+            TypeError,
+            "callbacks must be a list of callables",
+        ),
+        (lambda: fb.EarlyStopping(patience=0), ValueError, "patience must be"),
+        (lambda: fb.EarlyStopping(min_delta=-1.0), ValueError, "min_delta must be"),
+        (lambda: fb.EarlyStopping(monitor="val_loss"), ValueError, "did you mean"),
+        (lambda: fb.EarlyStopping(restore_best=0), TypeError, "restore_best must be True or"),
+        (lambda: fb.Checkpoint("x", every=0), ValueError, "every must be"),
+        (lambda: fb.set_threads(0), ValueError, "n must be an integer"),
+    ],
+)
+def test_bad_options_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"reduction": "avg"}, ValueError, "unknown reduction 'avg': known are mean, sum, none"),
+        ({"scale": NAN}, ValueError, "scale must be a finite number"),
+        ({"scale": INF}, ValueError, "scale must be a finite number"),
+        ({"scale": "big"}, TypeError, "scale must be a number"),
+    ],
+)
+def test_bad_reductions_are_refused(options, error, message):
+    net = network()
+    with pytest.raises(error, match=message):
+        net.value_and_grad(net.init(seed=0), X, LABELS, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"0.wieght": np.zeros((2, 3))}, ValueError, "unknown parameter '0.wieght': did you mean"),
+        ({"0.weight": np.zeros((3, 2))}, ValueError, r"must have shape \(2, 3\), found \(3, 2\)"),
+        ({"0.bias": ["a", "b", "c"]}, TypeError, "0.bias must hold real numbers"),
+    ],
+)
+def test_flatten_refuses_what_does_not_fit(change, error, message):
+    net = network()
+    with pytest.raises(error, match=message):
+        net.flatten(net.unflatten(np.zeros(9)) | change)
+    with pytest.raises(ValueError, match=r"parameter '0.bias' of shape \(3,\) is missing"):
+        net.flatten({"0.weight": np.zeros((2, 3))})

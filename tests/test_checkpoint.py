@@ -1,0 +1,260 @@
+"""A checkpoint is whole or refused, and training goes on from it bit for bit."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import fastbatch as fb
+from fastbatch import checkpoint
+
+OPTIMIZERS = [
+    fb.SGD(0.01),
+    fb.SGD(fb.Exponential(0.01, 0.99), momentum=0.9, nesterov=True, weight_decay=0.1),
+    fb.Adam(fb.LinearWarmup(10, fb.Cosine(0.01, steps=50, final=1e-5))),
+    fb.AdamW(fb.LinearWarmup(10, 0.01), weight_decay=0.3),
+    fb.RMSprop(fb.StepDecay(0.001, every=4), momentum=0.5, centered=True),
+    fb.Adagrad(fb.Constant(0.1), lr_decay=0.01),
+]
+
+
+@pytest.fixture
+def trainer(classifier, classes):
+    trainer = fb.Trainer(classifier, fb.Adam(0.01), batch_size=16, seed=2**64 - 1)
+    trainer.fit(*classes, epochs=2, validation=classes)
+    return trainer
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.name)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_loaded_and_trained_on_equals_uninterrupted(backend, classes, path, optimizer, dtype):
+    layers = [fb.Dense(5, "gelu"), fb.Dense(3)]
+    net = fb.Network(layers, 4, "cross_entropy", dtype, backend)
+    expected = fb.Trainer(net, optimizer, batch_size=7, shuffle=False)
+    expected.fit(*classes, epochs=2)
+    expected.save(path)
+    loaded = fb.Trainer.load(path)
+    assert loaded.network == net and loaded.optimizer == optimizer
+    assert (loaded.batch_size, loaded.seed, loaded.shuffle) == (7, 0, False)
+    assert loaded.history == expected.history
+    for trainer in expected, loaded:
+        trainer.fit(*classes, epochs=2)
+    np.testing.assert_array_equal(loaded.theta, expected.theta)
+    assert [r.loss for r in loaded.history] == [r.loss for r in expected.history]
+
+
+def test_a_new_trainer_can_be_saved(classifier, classes, path):
+    trainer = fb.Trainer(classifier)
+    trainer.save(str(path))
+    loaded = fb.Trainer.load(str(path))
+    for each in trainer, loaded:
+        each.fit(*classes)
+    np.testing.assert_array_equal(loaded.theta, trainer.theta)
+
+
+def test_what_is_not_a_number_in_history_survives(trainer, path):
+    record = fb.EpochRecord(3, 18, float("nan"), float("inf"), -float("inf"), "r2", 1.0, 2.0)
+    trainer.history.append(record)
+    trainer.save(path)
+    assert repr(fb.Trainer.load(path).history) == repr(trainer.history)
+
+
+def test_extra_is_kept_whatever_its_keys_are_called(trainer, path):
+    trainer.extra = {"type": "Dense", "classes": ["a", "b"], "scale": [0.5, None]}
+    trainer.save(path)
+    assert fb.Trainer.load(path).extra == trainer.extra
+
+
+def test_a_function_of_the_users_own_must_be_given_again(classifier, classes, path):
+    optimizer = fb.Adam(lambda step: 0.01)
+    trainer = fb.Trainer(classifier, optimizer)
+    trainer.fit(*classes)
+    trainer.save(path)
+    with pytest.raises(fb.CheckpointError, match=r"function of your own.*optimizer="):
+        fb.Trainer.load(path)
+    loaded = fb.Trainer.load(path, optimizer=optimizer)
+    for each in trainer, loaded:
+        each.fit(*classes)
+    np.testing.assert_array_equal(loaded.theta, trainer.theta)
+
+
+def test_another_optimizer_must_keep_as_much_state(trainer, path):
+    trainer.save(path)
+    assert fb.Trainer.load(path, optimizer="adamw").optimizer == fb.AdamW()
+    with pytest.raises(fb.CheckpointError, match=r"of shape \(2, 113\) .* sgd keeps \(0, 113\)"):
+        fb.Trainer.load(path, optimizer=fb.SGD())
+    with pytest.raises(ValueError, match="unknown optimizer 'adan'"):
+        fb.Trainer.load(path, optimizer="adan")
+
+
+# Damaged, foreign, from the future
+
+
+def test_every_flipped_bit_is_noticed(trainer, path):
+    trainer.save(path)
+    whole = path.read_bytes()
+    text_end = 8 + struct.unpack("<Q", whole[:8])[0]
+    theta = trainer.theta
+    for index in (*range(0, text_end, 3), *range(text_end, len(whole), 101), len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[index] ^= 1 << index % 8
+        path.write_bytes(damaged)
+        try:
+            loaded = fb.Trainer.load(path)
+        except fb.CheckpointError:
+            continue
+        # Only blanks that fill the header up may change without harm.
+        np.testing.assert_array_equal(loaded.theta, theta)
+        assert whole[index : index + 1] == b" "
+
+
+def test_every_truncated_file_is_noticed(trainer, path):
+    trainer.save(path)
+    whole = path.read_bytes()
+    for length in (*range(0, len(whole), 61), len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(fb.CheckpointError, match="damaged or not a checkpoint"):
+            fb.Trainer.load(path)
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(fb.CheckpointError, match="damaged or not a checkpoint"):
+        fb.Trainer.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x89HDF", b"a,b\n1,2\n", b"\xff" * 99])
+def test_a_file_of_another_kind_is_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(fb.CheckpointError, match=r"is damaged or not a checkpoint .* another"):
+        fb.Trainer.load(path)
+
+
+def test_a_foreign_safetensors_file_is_refused(path):
+    for metadata in None, {"format": "pt"}:
+        save_file({"layer.weight": np.zeros(3)}, path, metadata)
+        with pytest.raises(fb.CheckpointError, match=r"not of fastbatch: .* layer\.weight"):
+            fb.Trainer.load(path)
+    save_file({}, path)
+    with pytest.raises(fb.CheckpointError, match="found tensors none"):
+        fb.Trainer.load(path)
+
+
+def test_a_later_format_asks_for_an_upgrade(trainer, path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
+        trainer.save(path)
+    with pytest.raises(fb.CheckpointError, match=r"another format than 1, .* upgrade fastbatch"):
+        fb.Trainer.load(path)
+
+
+def rewritten(path, change):
+    """Change the tensors and the description of a checkpoint, and sign it anew."""
+    tensors, _ = checkpoint.read(path)
+    with checkpoint.safe_open(path, framework="numpy") as file:
+        description = json.loads(file.metadata()["fastbatch"])
+    change(tensors, description)
+    text = json.dumps(description)
+    crc32 = str(checkpoint._checksum(text, tensors))
+    save_file(tensors, path, {"fastbatch": text, "crc32": crc32})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, description: tensors.pop("theta"),
+        lambda tensors, description: tensors.pop("slots"),
+        lambda tensors, description: tensors.update(theta=np.zeros(3, np.float32)),
+        lambda tensors, description: tensors.update(slots=tensors["slots"].astype(float)),
+        lambda tensors, description: tensors.update(slots=tensors["slots"][:, 1:].copy()),
+        lambda tensors, description: description.pop("network"),
+        lambda tensors, description: description.update(network={"type": "Network"}),
+        lambda tensors, description: description.update(optimizer={"type": "Adan"}),
+        lambda tensors, description: description.update(optimizer=3),
+        lambda tensors, description: description["network"].update(loss="hinge"),
+        lambda tensors, description: description["network"].update(surplus=1),
+        lambda tensors, description: description.update(batch_size=0),
+        lambda tensors, description: description["state"].update(step=-1),
+        lambda tensors, description: description["state"].update(batch="two"),
+        lambda tensors, description: description["state"].update(batch=7),
+        lambda tensors, description: description["state"].update(loss_sum=None),
+        lambda tensors, description: description["history"].pop("loss"),
+        lambda tensors, description: description["history"]["loss"].pop(),
+        lambda tensors, description: description.update(history=None),
+        lambda tensors, description: description.pop("format"),
+        lambda tensors, description: description.update(format="1"),
+    ],
+)
+def test_what_describes_no_trainer_is_refused(trainer, path, change):
+    trainer.save(path)
+    rewritten(path, change)
+    with pytest.raises(fb.CheckpointError):
+        fb.Trainer.load(path)
+
+
+def test_a_missing_file_is_a_missing_file(path):
+    with pytest.raises(FileNotFoundError):
+        fb.Trainer.load(path)
+
+
+# Atomic
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(trainer, path, monkeypatch, step):
+    trainer.save(path)
+    before = path.read_bytes()
+
+    def fail(*arguments):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        trainer.theta = np.zeros_like(trainer.theta)
+        with pytest.raises(OSError, match="no space left"):
+            trainer.save(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_saved_file_has_the_usual_permissions_and_a_link_stays_one(trainer, path):
+    link = path.with_name("latest")
+    path.touch()
+    link.symlink_to(path)
+    usual = path.stat().st_mode
+    trainer.save(link)
+    assert link.is_symlink() and path.stat().st_mode == usual
+    assert fb.Trainer.load(link).step == fb.Trainer.load(path).step == trainer.step
+
+
+SAVING = """
+import sys
+import fastbatch as fb
+
+net = fb.Network([fb.Dense(300), fb.Dense(300)], 100, "squared_error", backend="reference")
+trainer = fb.Trainer(net)
+while True:
+    trainer.theta = trainer.theta + 1
+    trainer.save(sys.argv[1])
+    print("saved", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_a_whole_file_is_there(path):
+    command = [sys.executable, "-c", SAVING, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(20):
+            assert process.stdout.readline() == "saved\n"
+            assert fb.Trainer.load(path).step == 0  # and while the next is being written
+        process.kill()
+    assert process.returncode in (-signal.SIGKILL, 1)
+    assert fb.Trainer.load(path).step == 0

@@ -1,0 +1,355 @@
+"""Training goes on from where the trainer stands, and says what it did."""
+
+import pickle
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, r2_score
+
+import fastbatch as fb
+from fastbatch import run
+
+
+def fitted(net, data, *, epochs=3, optimizer=None, **options):
+    trainer = fb.Trainer(net, optimizer or fb.Adam(0.01), batch_size=16, seed=2)
+    trainer.fit(*data, epochs=epochs, **options)
+    return trainer
+
+
+def assert_same_bits(one, other):
+    np.testing.assert_array_equal(one.theta, other.theta)
+    assert (one.step, one.epoch) == (other.step, other.epoch)
+    assert [record.loss for record in one.history] == [record.loss for record in other.history]
+
+
+def test_training_learns(classifier, classes):
+    trainer = fitted(classifier, classes, epochs=30, validation=classes)
+    assert trainer.history[-1].loss < 0.3 * trainer.history[0].loss
+    assert trainer.history[-1].validation_metric > 0.9
+
+
+def test_history_counts_epochs_and_steps_over_all_calls(classifier, classes):
+    trainer = fitted(classifier, classes, epochs=2)  # 90 examples in 6 batches, the last of 10
+    records = trainer.fit(*classes)
+    assert [(r.epoch, r.step) for r in trainer.history] == [(1, 6), (2, 12), (3, 18)]
+    assert records == trainer.history[2:]
+    assert (trainer.epoch, trainer.step) == (3, 18)
+    assert all(r.seconds > 0 and r.examples_per_second > 0 for r in records)
+    assert records[0].validation_loss is None and records[0].validation_metric is None
+
+
+def test_several_calls_are_one(classifier, classes):
+    together = fitted(classifier, classes, epochs=5)
+    apart = fitted(classifier, classes, epochs=2)
+    apart.fit(*classes)
+    apart.fit(*classes, epochs=2)
+    assert_same_bits(apart, together)
+
+
+def test_the_length_of_slices_does_not_matter(classifier, classes, monkeypatch):
+    together = fitted(classifier, classes)
+    monkeypatch.setattr(run, "SLICE_SECONDS", 0.0)
+    assert_same_bits(fitted(classifier, classes), together)
+
+
+def test_without_shuffling_a_step_is_the_gradient_of_the_next_rows(classifier, classes):
+    X, y = classes
+    theta = classifier.init(seed=0)
+    trainer = fb.Trainer(classifier, fb.SGD(0.1), batch_size=60, shuffle=False)
+    (record,) = trainer.fit(X, y)
+    expected, losses = theta.astype(float), []
+    for rows in slice(0, 60), slice(60, 90):
+        losses.extend(classifier.losses(expected, X[rows], y[rows]))
+        expected = expected - 0.1 * classifier.value_and_grad(expected, X[rows], y[rows])[1]
+    np.testing.assert_allclose(trainer.theta, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(record.loss, np.mean(losses), rtol=1e-5)
+
+
+def test_a_batch_larger_than_the_data_is_all_of_them(classifier, classes):
+    whole = fb.Trainer(classifier, batch_size=90, shuffle=False)
+    larger = fb.Trainer(classifier, batch_size=10**9, shuffle=False)
+    whole.fit(*classes, epochs=3)
+    larger.fit(*classes, epochs=3)
+    assert_same_bits(larger, whole)
+
+
+def test_shuffling_depends_on_the_seed(classifier, classes):
+    theta = classifier.init(seed=0)
+    one, same, other = (fb.Trainer(classifier, seed=seed, theta=theta) for seed in (1, 1, 2))
+    for trainer in one, same, other:
+        trainer.fit(*classes)
+    assert_same_bits(one, same)
+    assert (one.theta != other.theta).any()
+
+
+def test_an_example_of_weight_zero_might_as_well_be_garbage(classifier, classes):
+    X, y = classes
+    weights = np.ones(90)
+    weights[::7] = 0
+    garbage = X.copy()
+    garbage[::7] = np.nan
+    expected = fitted(classifier, (X, y), sample_weight=weights)
+    found = fitted(classifier, (garbage, y), sample_weight=weights, check_finite=False)
+    assert_same_bits(found, expected)
+
+
+def test_the_loss_of_an_epoch_is_a_weighted_mean(classifier, classes):
+    weights = np.linspace(0.1, 2, 90)
+    trainer = fb.Trainer(classifier, batch_size=90)
+    (record,) = trainer.fit(*classes, sample_weight=weights)
+    value, _ = classifier.value_and_grad(classifier.init(seed=0), *classes, weights)
+    np.testing.assert_allclose(record.loss, value, rtol=1e-6)
+
+
+def test_fewer_examples_than_a_batch_with_weight_do_not_spoil_a_run(classifier, classes):
+    weights = np.zeros(90)
+    weights[4] = 1.0  # most batches weigh nothing
+    trainer = fitted(classifier, classes, sample_weight=weights)
+    assert np.isfinite(trainer.theta).all() and trainer.step == 18
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "targets", "predictions", "score"),
+    [
+        ("cross_entropy", 3, lambda y: y, lambda p: p.argmax(axis=1), accuracy_score),
+        ("cross_entropy", 3, lambda y: np.eye(3)[y], lambda p: np.eye(3)[p.argmax(1)], None),
+        ("binary_cross_entropy", 1, lambda y: y > 0, lambda p: p[:, 0] > 0, accuracy_score),
+        ("squared_error", 1, lambda y: y * 0.5, lambda p: p, r2_score),
+        ("huber", 2, lambda y: np.stack([y, y**2], axis=1), lambda p: p, r2_score),
+        ("poisson", 1, lambda y: y, np.exp, r2_score),
+    ],
+)
+def test_validation_agrees_with_scikit_learn(
+    backend, classes, loss, outputs, targets, predictions, score
+):
+    X, y = classes[0], targets(classes[1])
+    net = fb.Network([fb.Dense(6, "tanh"), fb.Dense(outputs)], 4, loss, backend=backend)
+    trainer = fitted(net, (X, y), validation=(X[:50], y[:50]))
+    record = trainer.history[-1]
+    expected = (score or accuracy_score)(y[:50], predictions(trainer.predict(X[:50])))
+    np.testing.assert_allclose(record.validation_metric, expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        record.validation_loss, net.losses(trainer.theta, X[:50], y[:50]).mean(), rtol=1e-6
+    )
+    assert record.metric_name == net.metric_name == ("r2" if score is r2_score else "accuracy")
+
+
+def test_validation_in_parts_is_the_same(classifier, classes, monkeypatch):
+    expected = fitted(classifier, classes, validation=classes)
+    monkeypatch.setattr("fastbatch.trainer.EVALUATION", 7 * classifier.n_parameters)
+    found = fitted(classifier, classes, validation=classes)
+    for one, other in zip(found.history, expected.history, strict=True):
+        assert one.validation_loss == other.validation_loss
+        assert one.validation_metric == other.validation_metric
+
+
+def test_r2_of_a_constant_target_follows_scikit_learn(backend):
+    net = fb.Network([fb.Dense(1)], 1, "squared_error", backend=backend)
+    X, y = np.zeros((3, 1)), np.ones(3)
+    for bias, expected in (1.0, 1.0), (2.0, 0.0):
+        trainer = fb.Trainer(net, fb.SGD(0.0), theta=[0.0, bias])
+        assert trainer.fit(X, y, validation=(X, y))[0].validation_metric == expected
+
+
+@pytest.mark.parametrize(
+    "lr",
+    [fb.Cosine(0.02, steps=15), fb.LinearWarmup(9, 0.02), lambda step: 0.02 / (1 + step)],
+    ids=["cosine", "warm-up", "function"],
+)
+def test_the_schedule_sets_the_rate_of_each_step(classifier, classes, lr):
+    trainer = fitted(classifier, classes, optimizer=fb.SGD(lr))
+    by_hand = fb.Trainer(classifier, fb.SGD(0.0), batch_size=16, seed=2)
+    state = by_hand._training(*classifier.check_examples(*classes), None)
+    for step in range(18):
+        if step and step % 6 == 0:
+            state.next_epoch()
+        state.advance(np.array([lr(step)]))
+    np.testing.assert_array_equal(trainer.theta, state.theta)
+
+
+def test_theta_is_a_copy_and_can_be_set(classifier, classes):
+    trainer = fb.Trainer(classifier, theta=classifier.init(seed=5))
+    trainer.theta[:] = 0
+    np.testing.assert_array_equal(trainer.theta, classifier.init(seed=5))
+    trainer.theta = np.zeros(classifier.n_parameters)
+    assert not trainer.theta.any() and trainer.theta.dtype == np.float32
+    np.testing.assert_array_equal(trainer.predict(classes[0]), np.zeros((90, 3)))
+
+
+def test_a_trainer_lets_go_of_the_data_and_can_be_pickled(classifier, classes):
+    trainer = fitted(classifier, classes)
+    size = len(pickle.dumps(trainer))
+    assert size < 20_000
+    other = pickle.loads(pickle.dumps(trainer))
+    for each in trainer, other:
+        each.fit(*classes)
+    assert_same_bits(other, trainer)
+
+
+def test_fit_within_fit_is_refused(classifier, classes):
+    trainer = fb.Trainer(classifier)
+    with pytest.raises(RuntimeError, match="fit is running already"):
+        trainer.fit(*classes, callbacks=[lambda trainer, record: trainer.fit(*classes)])
+    assert len(trainer.fit(*classes)) == 1
+
+
+def test_trainers_in_threads_get_the_same_bits(classifier, classes):
+    expected = fitted(classifier, classes, epochs=5)
+    results = [None] * 4
+
+    def work(index):
+        results[index] = fitted(classifier, classes, epochs=5)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for trainer in results:
+        assert_same_bits(trainer, expected)
+
+
+# Divergence
+
+
+def growing(backend, lr):
+    """Each step multiplies theta by about -lr; float32 ends at 3e38, so the loss soon after."""
+    net = fb.Network([fb.Dense(1)], 1, "squared_error", backend=backend)
+    return fb.Trainer(net, fb.SGD(lr), batch_size=1, shuffle=False, theta=[1.0, 0.0])
+
+
+def test_divergence_names_the_step_and_keeps_the_parameters_before_it(backend):
+    X, y = np.ones((5, 1)), np.zeros(5)
+    trainer = growing(backend, 50.0)
+    with pytest.raises(fb.DivergenceError, match=r"the loss of step \d+ is not finite") as caught:
+        trainer.fit(X, y, epochs=100)
+    bad = caught.value.step
+    assert bad > 5 and trainer.step == bad - 1
+    assert trainer.epoch == len(trainer.history) == (bad - 1) // 5
+    # The same steps, counted out one by one:
+    stepwise = growing(backend, 50.0)
+    for _ in range(bad - 1):
+        stepwise.fit(X[:1], y[:1])
+    np.testing.assert_array_equal(trainer.theta, stepwise.theta)
+    assert np.isfinite(trainer.network.losses(trainer.theta, X, y)).all()
+    with pytest.raises(fb.DivergenceError) as again:
+        trainer.fit(X, y)
+    assert again.value.step == bad
+    assert pickle.loads(pickle.dumps(caught.value)).step == bad
+
+
+@pytest.mark.parametrize("interval", [0.0, 1e9])
+def test_the_way_back_is_the_same_from_any_snapshot(backend, monkeypatch, interval):
+    monkeypatch.setattr(run, "SNAPSHOT_SECONDS", interval)
+    expected = growing(backend, 50.0)
+    X, y = np.ones((5, 1)), np.zeros(5)
+    with pytest.raises(fb.DivergenceError):
+        expected.fit(X, y, epochs=100)
+    monkeypatch.setattr(run, "SLICE_SECONDS", 0.0)
+    trainer = growing(backend, 50.0)
+    with pytest.raises(fb.DivergenceError):
+        trainer.fit(X, y, epochs=100)
+    assert_same_bits(trainer, expected)
+
+
+def test_divergence_at_the_first_step_of_an_epoch_takes_back_that_the_last_has_ended(backend):
+    X, y = np.ones((5, 1)), np.zeros(5)
+    with pytest.raises(fb.DivergenceError) as caught:
+        growing(backend, 50.0).fit(X, y, epochs=100)
+    batches = next(n for n in range(2, 50) if caught.value.step % n == 0)
+    trainer = growing(backend, 50.0)
+    with pytest.raises(fb.DivergenceError):
+        trainer.fit(np.ones((batches, 1)), np.zeros(batches), epochs=100)
+    assert trainer.step == caught.value.step - 1
+    assert trainer.epoch == len(trainer.history) == caught.value.step // batches - 1
+
+
+def test_divergence_at_once_keeps_what_was_there(backend):
+    trainer = growing(backend, 1.0)
+    trainer.theta = [1e30, 0.0]
+    with pytest.raises(fb.DivergenceError, match="step 0") as caught:
+        trainer.fit([[1.0]], [0.0])
+    assert caught.value.step == trainer.step == 0
+    np.testing.assert_array_equal(trainer.theta, np.float32([1e30, 0.0]))
+
+
+def test_parameters_lost_in_the_last_step_of_all_are_noticed(backend):
+    trainer = growing(backend, 1e30)
+    trainer.theta = [1e15, 0.0]
+    with pytest.raises(fb.DivergenceError, match="step 1"):
+        trainer.fit([[1.0]], [0.0])
+    np.testing.assert_array_equal(trainer.theta, np.float32([1e15, 0.0]))
+    assert trainer.history == []
+
+
+def test_the_way_back_does_not_lead_behind_what_a_callback_has_changed(backend):
+    trainer = growing(backend, 50.0)
+
+    def reset_once(trainer, record):
+        if record.epoch == 3:
+            trainer.theta = [2.0, 0.0]
+
+    with pytest.raises(fb.DivergenceError) as caught:
+        trainer.fit(np.ones((2, 1)), np.zeros(2), epochs=100, callbacks=[reset_once])
+    expected = growing(backend, 50.0)
+    expected.theta = [2.0, 0.0]
+    for _ in range(6, caught.value.step - 1):
+        expected.fit([[1.0]], [0.0])
+    np.testing.assert_array_equal(trainer.theta, expected.theta)
+
+
+def test_divergence_just_after_a_callback_has_set_theta_goes_back_to_before_that(backend):
+    trainer, expected = growing(backend, 0.1), growing(backend, 0.1)
+
+    def spoil(trainer, record):
+        if record.epoch == 3:
+            trainer.theta = [1e30, 0.0]
+
+    with pytest.raises(fb.DivergenceError) as caught:
+        trainer.fit(np.ones((2, 1)), np.zeros(2), epochs=100, callbacks=[spoil])
+    assert caught.value.step == 6 and trainer.step == 5
+    for _ in range(5):
+        expected.fit([[1.0]], [0.0])
+    np.testing.assert_array_equal(trainer.theta, expected.theta)
+
+
+def test_the_way_back_ends_where_data_have_been_spoiled_meanwhile(backend):
+    X, trainer = np.ones((2, 1), np.float32), growing(backend, 0.1)
+    with pytest.raises(fb.DivergenceError, match="step 2"):
+        trainer.fit(X, np.zeros(2), epochs=3, callbacks=[lambda *_: X.fill(np.nan)])
+    assert np.isfinite(trainer.theta).all()
+
+
+# What is shown
+
+
+def test_fit_is_silent_unless_asked(classifier, classes, capfd):
+    fitted(classifier, classes, validation=classes)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_verbose_writes_a_line_for_each_epoch_and_no_bar_into_a_file(classifier, classes, capfd):
+    trainer = fitted(classifier, classes, epochs=10, verbose=1)
+    trainer.fit(*classes, validation=classes, verbose=1)
+    out, err = capfd.readouterr()
+    lines = out.splitlines()
+    assert len(lines) == 11 and err == ""
+    assert lines[0].startswith(f"epoch  1/10  loss {trainer.history[0].loss:.4f}  ")
+    assert lines[0].endswith(" examples/s")
+    last = trainer.history[-1]
+    assert f"epoch 11/11  loss {last.loss:.4f}  validation loss {last.validation_loss:.4f}" in out
+    assert f"accuracy {last.validation_metric:.4f}" in lines[-1]
+
+
+def test_importing_the_package_loads_no_compiler():
+    code = "import sys, fastbatch; assert not {'numba', 'scipy', 'tqdm'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_knows_its_version():
+    assert fb.__version__.count(".") == 2
+    with pytest.raises(AttributeError, match="no attribute 'Adan'"):
+        _ = fb.Adan
