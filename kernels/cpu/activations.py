@@ -3,7 +3,8 @@
 from . import elementary
 from .dense import flush
 from .jit import jit
-from .simd import Pointer, lanes, load, select, splat, store
+from .memory import load, store
+from .simd import Pointer, lanes, select, splat
 from .subroutine import Subroutine
 
 _SQRT_HALF = 0.5**0.5

@@ -6,8 +6,9 @@ its activations and deltas stand.
 
 from .jit import jit
 from .layout import PANEL_VECTORS
+from .memory import load, store, store_first
 from .panels import vector_of, vectors_in
-from .simd import absolute, lanes, load, select, store, store_first
+from .simd import absolute, lanes, select
 from .subroutine import call
 
 STRIP = 24  # rows of a product that wait in the cache for the next operation

@@ -4,7 +4,7 @@ import numpy as np
 
 from .jit import jit
 from .layout import LAYER, UNIT
-from .simd import pointer
+from .memory import pointer
 from .subroutine import record
 
 OUTPUTS, LOSSES, EXAMPLE_GRADIENTS, TRAIN = range(4)  # modes

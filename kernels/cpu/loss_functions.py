@@ -12,23 +12,9 @@ from .dense import flush
 from .jit import jit
 from .job import JOB, example_at, weight_of
 from .layout import LAYER
+from .memory import load, load_first, pointer, store, store_first
 from .panels import vector_of
-from .simd import (
-    Pointer,
-    absolute,
-    first_lanes,
-    lanes,
-    largest,
-    load,
-    load_first,
-    maximum,
-    pointer,
-    select,
-    splat,
-    store,
-    store_first,
-    total,
-)
+from .simd import Pointer, absolute, first_lanes, lanes, largest, maximum, select, splat, total
 from .subroutine import Subroutine, record
 
 

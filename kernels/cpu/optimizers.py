@@ -9,7 +9,8 @@ import math
 
 from .dense import flush
 from .jit import jit
-from .simd import Pointer, fma, lanes, load, maximum, splat, sqrt, store
+from .memory import load, store
+from .simd import Pointer, fma, lanes, maximum, splat, sqrt
 from .subroutine import Subroutine
 
 N_CONSTANTS = 8

@@ -2,7 +2,8 @@
 
 from .jit import jit
 from .layout import PANEL_VECTORS
-from .simd import lanes, load, load_first, load_unaligned, splat, store, store_first
+from .memory import load, load_first, load_unaligned, store, store_first
+from .simd import lanes, splat
 from .tiles import transpose
 
 

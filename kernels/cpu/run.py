@@ -7,8 +7,8 @@ from numba import prange
 
 from .jit import entry, jit
 from .job import TRAIN, example_at, weight_of
+from .memory import pointer, pointer_to
 from .optimizers import work_out_constants
-from .simd import pointer, pointer_to
 from .subroutine import call
 from .sweeps import EVALUATION, EXAMPLES, PARAMETERS
 

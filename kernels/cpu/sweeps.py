@@ -16,8 +16,9 @@ from .job import (
     weight_of,
 )
 from .layout import BLOCK, PANEL_VECTORS
+from .memory import load, pointer, store
 from .panels import clear, gather, scatter, transpose_block, vectors_in
-from .simd import Pointer, lanes, load, pointer, splat, store
+from .simd import Pointer, lanes, splat
 from .subroutine import Subroutine, call, record
 
 EXAMPLES, PARAMETERS, EVALUATION = range(3)  # sweeps

@@ -17,7 +17,8 @@ import scipy.special
 from llvmlite import binding
 
 from fastbatch.kernels.cpu import elementary
-from fastbatch.kernels.cpu.simd import lanes, load_first, pointer_to, store_first
+from fastbatch.kernels.cpu.memory import load_first, pointer_to, store_first
+from fastbatch.kernels.cpu.simd import lanes
 
 # Largest errors in units in the last place, as the docstrings state them.
 BOUNDS = {
