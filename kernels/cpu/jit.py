@@ -60,7 +60,15 @@ def cache_root():
     return Path(base) / "fastbatch"
 
 
+def _writable(folder):
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 CACHE = cache_root() / fingerprint()
+# Where nothing can be written Numba would fall back to a folder that knows no fingerprint.
+CACHE_IS_WRITABLE = _writable(CACHE)
 
 
 @contextlib.contextmanager
@@ -82,10 +90,12 @@ def jit(function=None, *, parallel=False):
 def entry(function):
     """Compile a function that Python calls, and keep the machine code on disk."""
     with _cache_in(CACHE):
-        return numba.njit(function, cache=True, **_OPTIONS)
+        return numba.njit(function, cache=CACHE_IS_WRITABLE, **_OPTIONS)
 
 
 def to_machine_code(signature, function):
     """Compile `function` for one `signature`, keep it on disk, and return it with its address."""
     with _cache_in(CACHE):
-        return numba.cfunc(signature, cache=True, nopython=True, **_ARITHMETIC)(function)
+        return numba.cfunc(signature, cache=CACHE_IS_WRITABLE, nopython=True, **_ARITHMETIC)(
+            function
+        )

@@ -1,6 +1,6 @@
 """What the kernels make of this machine, for `fastbatch doctor`."""
 
-from .jit import CACHE, hardware, tile_shape
+from .jit import CACHE, CACHE_IS_WRITABLE, hardware, tile_shape
 from .simd import VECTOR_BYTES
 from .threads import get_threads, threading_layer
 
@@ -16,4 +16,5 @@ def describe():
         "threads": get_threads(),
         "threading_layer": threading_layer(),
         "cache": str(CACHE),
+        "cache_is_writable": CACHE_IS_WRITABLE,
     }

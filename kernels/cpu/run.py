@@ -60,7 +60,10 @@ def _add_losses(sums, losses, rows):
 
 @jit
 def _sum_gradient(job, like):
-    """Both sweeps of a batch; add its loss and weight to the job, and say if the loss is finite."""
+    """Both sweeps of a batch; add its loss and weight to the job.
+
+    Where parameters would be updated, stop and return False if the loss is not finite.
+    """
     start = job.batch * job.batch_size
     stop = min(start + job.batch_size, job.examples)
     weight = _total_weight(job, start, stop - start, like)
@@ -73,7 +76,7 @@ def _sum_gradient(job, like):
         _sweep(job, EXAMPLES)
         sums = _add_losses(sums, pointer(job.arena, like) + job.losses, job.rows)
         loss = (sums[0] + sums[1]) + (sums[2] + sums[3])
-        if not math.isfinite(loss):
+        if job.rule >= 0 and not math.isfinite(loss):
             return False
         _sweep(job, PARAMETERS)
     job.loss_sum += loss

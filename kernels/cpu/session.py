@@ -155,29 +155,31 @@ class Session:
 
     def run(self, steps=0):
         """Let the kernels work; return the number of steps done."""
-        workers = min(workers_for(self._work), self.max_workers)
-        if workers == 1 or steps <= 1:
-            return self._run(workers, steps)
-        if self._pace is None or workers not in self._pace.seconds:
-            self._pace = Pace(workers)
+        wanted = min(workers_for(self._work), self.max_workers)
+        if wanted == 1 or steps <= 1:
+            return self._run(wanted, steps)[0]
+        if self._pace is None or wanted not in self._pace.seconds:
+            self._pace = Pace(wanted)
         done, now = 0, perf_counter()
         while done < steps:
-            workers, count = self._pace.choose(now)
+            wanted, count = self._pace.choose(now)
             count = min(count, steps - done)
-            finished = self._run(workers, count)
+            finished, workers = self._run(wanted, count)
             done += finished
             if finished < count:
                 break
             start, now = now, perf_counter()
-            self._pace.record(workers, (now - start) / count, now)
+            if workers == wanted:
+                self._pace.record(workers, (now - start) / count, now)
         return done
 
-    def _run(self, workers, steps):
-        with granted(workers) as workers:
+    def _run(self, wanted, steps):
+        """One call of the kernels; the steps done, and by how many workers."""
+        with granted(wanted) as workers:
             if workers not in self._shares:
                 self._shares[workers] = self.layout.units(workers)
             units, bounds = self._shares[workers]
             job = self.job
             job["workers"], job["units"], job["n_units"] = workers, _address(units), len(units)
             job["bounds"] = _address(bounds)
-            return run(self.jobs, self.arena, steps)
+            return run(self.jobs, self.arena, steps), workers

@@ -6,6 +6,7 @@ for each dtype, kept on disk each for itself, their addresses handed around in t
 """
 
 import inspect
+import threading
 
 from llvmlite import ir
 from numba import from_dtype, types
@@ -14,6 +15,10 @@ from numba.extending import intrinsic
 
 from .jit import to_machine_code
 from .simd import Pointer
+
+# One thread at a time: a second one would compile the same again, drop what the first has got the
+# address of, and see the setting of the cache folder that `jit` changes for a moment.
+_compiling = threading.Lock()
 
 
 class Subroutine:
@@ -26,11 +31,16 @@ class Subroutine:
     def address(self, dtype):
         """Where the machine code for `dtype` starts; compiles it, or loads it, the first time."""
         if dtype not in self._compiled:
-            kinds = {int: types.intp, Pointer: Pointer(from_dtype(dtype))}
-            parameters = inspect.signature(self.function).parameters.values()
-            signature = types.void(*(kinds[p.annotation] for p in parameters))
-            self._compiled[dtype] = to_machine_code(signature, self.function)
+            with _compiling:
+                if dtype not in self._compiled:
+                    self._compiled[dtype] = self._compile(dtype)
         return self._compiled[dtype].address
+
+    def _compile(self, dtype):
+        kinds = {int: types.intp, Pointer: Pointer(from_dtype(dtype))}
+        parameters = inspect.signature(self.function).parameters.values()
+        signature = types.void(*(kinds[p.annotation] for p in parameters))
+        return to_machine_code(signature, self.function)
 
 
 @intrinsic

@@ -66,6 +66,7 @@ class Pace:
     """
 
     LOOK = 2e-3  # seconds of steps between two looks at the clock
+    MOST_STEPS = 32  # of many workers in one call, lest Ctrl-C wait when they suddenly crawl
     FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0  # seconds without a trial of the slower way
 
     def __init__(self, workers):
@@ -80,13 +81,16 @@ class Pace:
                 return workers, 4
         slower, faster = sorted(self.seconds, key=self.seconds.__getitem__, reverse=True)
         if now < self._next_trial:
-            return faster, max(1, int(self.LOOK / self.seconds[faster]))
-        return slower, max(1, int(self.LOOK / 8 / self.seconds[slower]))
+            workers, look = faster, self.LOOK
+        else:
+            workers, look = slower, self.LOOK / 8
+        steps = max(1, int(look / self.seconds[workers]))
+        return workers, steps if workers == 1 else min(steps, self.MOST_STEPS)
 
     def record(self, workers, seconds, now):
         """Take note of what a step has cost."""
         others = [s for w, s in self.seconds.items() if w != workers]
-        before, self.seconds[workers] = self.seconds[workers], seconds
+        before, self.seconds[workers] = self.seconds[workers], max(seconds, 1e-9)
         if before is None or None in others or before < others[0]:
             return
         # That was a trial of the slower way.

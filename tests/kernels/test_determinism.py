@@ -107,10 +107,19 @@ def test_the_number_of_workers_may_change_at_every_step(serial, threads, monkeyp
 
     def run(self, steps=0):
         if not steps:
-            return self._run(next(turns), steps)
-        return sum(self._run(next(turns), 1) for _ in range(steps))
+            return self._run(next(turns), steps)[0]
+        return sum(self._run(next(turns), 1)[0] for _ in range(steps))
 
     monkeypatch.setattr(session.Session, "run", run)
+    assert all_bits() == serial
+
+
+@pytest.mark.skipif(cpu.get_threads() < 2, reason="one core only")
+def test_the_clock_that_chooses_the_workers_does_not_show(serial, threads, monkeypatch):
+    threads(2)
+    monkeypatch.setattr(session, "workers_for", lambda work: 2)
+    ticks = np.random.default_rng(0).choice([1e-7, 1e-3, 0.2], 1000).cumsum()
+    monkeypatch.setattr(session, "perf_counter", itertools.cycle(ticks.tolist()).__next__)
     assert all_bits() == serial
 
 

@@ -6,7 +6,7 @@ As a script it trains them all and prints the bits: python training_runs.py floa
 import hashlib
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ class Run:
     shuffle: bool = True
 
     def data(self, dtype):
-        """theta, X, y and weights (None without), from the generator that is the same everywhere."""
+        """theta, X, y and weights (or None), drawn so that they are the same everywhere."""
         plan = self.case.plan(dtype)
         n, k = self.case.examples, plan.outputs
 
@@ -132,7 +132,9 @@ def bits(run, dtype):
     losses = train(training, run.epochs, run.optimizer.lr)
     plan, theta = run.case.plan(dtype), training.theta
     _, X, y, weights = run.data(dtype)
-    value, gradient = cpu.value_and_gradient(plan, theta, X, y, weights if run.weighted else None, 2)
+    value, gradient = cpu.value_and_gradient(
+        plan, theta, X, y, weights if run.weighted else None, 2
+    )
     return sha256(
         theta,
         training.slots,

@@ -1,0 +1,47 @@
+# The newcomer's commands.  Each keeps .venv up to date: a stamp per extra, older than
+# pyproject.toml when its dependencies may have changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test bench lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    train a network on scikit-learn's digits"
+	@echo "make test    run the test suite (OPTIONS are passed on to pytest)"
+	@echo "make bench   run the benchmarks (installs the peers: some gigabytes)"
+	@echo "make lint    check style, types and import rules"
+	@echo "make clean   remove .venv, caches and build products"
+
+demo: $(VENV)/demo.stamp
+	@$(BIN)/fastbatch train digits --hidden 64 64 --output model.safetensors
+
+test: $(VENV)/test.stamp
+	@$(BIN)/python -m pytest --quiet $(OPTIONS)
+
+# Doctests are collected by `make test`; here they would only import the peers.
+bench: $(VENV)/bench.stamp
+	@$(BIN)/python -m pytest bench --quiet --override-ini addopts=
+	@$(BIN)/python -m bench.race
+
+lint: $(VENV)/dev.stamp
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m pytest --quiet tests/test_architecture.py
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .benchmarks .coverage .hypothesis .import_linter_cache
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache model.safetensors
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.stamp: pyproject.toml | $(BIN)/python
+	@echo "Installing fastbatch[$*] into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@

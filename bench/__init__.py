@@ -1,0 +1,1 @@
+"""How fast fastbatch is, beside the machine's limit and beside its peers."""

@@ -1,0 +1,49 @@
+"""What the benchmarks share: the cells, how one is timed, and a table of what came out."""
+
+import pytest
+
+import fastbatch as fb
+from bench.cells import CELLS
+from bench.peak import peak
+
+_ROWS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(params=CELLS.values(), ids=CELLS)
+def cell(request):
+    return request.param
+
+
+@pytest.fixture
+def measure(benchmark, request):
+    """Time a function that does so many `steps` of so many `multiply_adds` each.
+
+    The machine's limit is measured right after it. Its first call is not timed.
+    """
+
+    def run(function, multiply_adds, steps=1):
+        function()
+        benchmark(function)
+        if benchmark.disabled:
+            return
+        microseconds = 1e6 * benchmark.stats["median"] / steps
+        gflops = 2e-3 * multiply_adds / microseconds
+        limit = peak("float32")
+        benchmark.extra_info.update(
+            microseconds_per_step=microseconds,
+            gflops=gflops,
+            peak_gflops=limit,
+            fraction_of_peak=gflops / limit,
+            threads=fb.get_threads(),
+        )
+        row = f"{request.node.name:32}{microseconds:12.1f}{gflops:12.1f}{gflops / limit:12.1%}"
+        request.config.stash.setdefault(_ROWS, []).append(row)
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    rows = config.stash.get(_ROWS, [])
+    if rows:
+        terminalreporter.section("microseconds a step, GFLOP/s, fraction of the FMA peak")
+        terminalreporter.write_line("\n".join(rows))

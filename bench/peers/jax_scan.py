@@ -1,0 +1,50 @@
+"""JAX with a whole epoch in one jitted call: permutation, and a scan of gather and step."""
+
+from functools import partial
+
+import numpy as np
+
+from bench.peers.contest import Contest
+from bench.peers.jax_network import Model, jax, jnp
+
+
+def main(host_shuffles=False):
+    """Race; the permutation made in the call, or by NumPy and handed to it."""
+    contest = Contest()
+    model = Model(contest)
+    X, y = jnp.array(contest.X), jnp.array(contest.y)
+    count = len(X)
+
+    @partial(jax.jit, donate_argnames="state")
+    def epoch_in(order, state, X, y):
+        rows = order.reshape(-1, contest.batch_size)
+        state, losses = jax.lax.scan(lambda state, r: model.step(state, X, y, r), state, rows)
+        return state, losses.mean()
+
+    @partial(jax.jit, donate_argnames="state")
+    def shuffled_epoch(number, state, X, y):
+        order = jax.random.permutation(jax.random.key(number), count)
+        return epoch_in(order, state, X, y)
+
+    def epoch(number, state, X, y):
+        if not host_shuffles:
+            return shuffled_epoch(number, state, X, y)
+        order = np.random.default_rng(number).permutation(np.arange(count, dtype=np.int32))
+        return epoch_in(order, state, X, y)
+
+    state = model.initial(contest.weights)
+    before = model.outputs(state[0], X)
+    state, _ = epoch_in(jnp.arange(count), state, X, y)
+    after = model.outputs(state[0], X)
+
+    number = 0
+    state, _ = epoch(number, model.initial(contest.weights), X, y)
+    contest.ready(f"jax {jax.__version__}", before, after)
+    while contest.another_epoch():
+        number += 1
+        state, loss = epoch(number, state, X, y)
+        loss.block_until_ready()
+
+
+if __name__ == "__main__":
+    main()
