@@ -27,12 +27,6 @@ def _block(index, stream, purpose, seed):
 
 
 @jit
-def _draw(index, stream, purpose, seed):
-    even, odd = _block(index >> np.uint64(1), stream, purpose, seed)
-    return odd if index & np.uint64(1) else even
-
-
-@jit
 def _high_product(a, b):
     """Upper half of the 128-bit product."""
     mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -45,17 +39,29 @@ def _high_product(a, b):
 @entry
 def fill_uniform(out, seed, stream):
     """Fill `out` (float64) with uniform draws from [0, 1)."""
-    for i in range(out.size):
-        r = _draw(np.uint64(i), np.uint64(stream), INITIAL_VALUES, np.uint64(seed))
-        out[i] = float(r >> np.uint64(11)) * 2.0**-53
+    stream, seed = np.uint64(stream), np.uint64(seed)
+    for block in range((out.size + 1) // 2):
+        even, odd = _block(np.uint64(block), stream, INITIAL_VALUES, seed)
+        out[2 * block] = float(even >> np.uint64(11)) * 2.0**-53
+        if 2 * block + 1 < out.size:
+            out[2 * block + 1] = float(odd >> np.uint64(11)) * 2.0**-53
+
+
+@jit
+def _exchange(out, i, draw):
+    """Swap element `i` with one that is not behind it."""
+    j = np.int64(_high_product(draw, np.uint64(i + 1)))
+    out[i], out[j] = out[j], out[i]
 
 
 @entry
 def shuffle(out, seed, stream):
     """Fill `out` (int64) with a random permutation, by the method of Fisher and Yates."""
+    stream, seed = np.uint64(stream), np.uint64(seed)
     for i in range(out.size):
         out[i] = i
-    for i in range(out.size - 1, 0, -1):
-        r = _draw(np.uint64(i), np.uint64(stream), SHUFFLES, np.uint64(seed))
-        j = np.int64(_high_product(r, np.uint64(i + 1)))
-        out[i], out[j] = out[j], out[i]
+    for block in range((out.size - 1) // 2, -1, -1):
+        even, odd = _block(np.uint64(block), stream, SHUFFLES, seed)
+        if 2 * block + 1 < out.size:
+            _exchange(out, 2 * block + 1, odd)
+        _exchange(out, 2 * block, even)

@@ -60,7 +60,7 @@ class Session:
         job["rule"] = -1 if optimizer is None else optimizers.rule_of(optimizer)
         for name in JOB.names[JOB.names.index("momentum") :]:
             job[name] = getattr(optimizer, name, 0.0)
-        self._shares = {}  # units and bounds by number of workers
+        self._shares = {}  # units and bounds, and their addresses, by number of workers
         self._pace = None
 
     def bind(self, mode, X, y, weights):
@@ -160,26 +160,29 @@ class Session:
             return self._run(wanted, steps)[0]
         if self._pace is None or wanted not in self._pace.seconds:
             self._pace = Pace(wanted)
-        done, now = 0, perf_counter()
+        done, before, now = 0, 0, perf_counter()
         while done < steps:
             wanted, count = self._pace.choose(now)
-            count = min(count, steps - done)
-            finished, workers = self._run(wanted, count)
+            # After a change the caches of the other cores are cold and workers may be asleep.
+            settled = wanted == before
+            count = min(count if settled else 1, steps - done)
+            finished, before = self._run(wanted, count)
             done += finished
             if finished < count:
                 break
             start, now = now, perf_counter()
-            if workers == wanted:
-                self._pace.record(workers, (now - start) / count, now)
+            if settled and before == wanted:
+                self._pace.record(wanted, (now - start) / count, now)
         return done
 
     def _run(self, wanted, steps):
         """One call of the kernels; the steps done, and by how many workers."""
         with granted(wanted) as workers:
             if workers not in self._shares:
-                self._shares[workers] = self.layout.units(workers)
-            units, bounds = self._shares[workers]
+                units, bounds = self.layout.units(workers)
+                self._shares[workers] = units, bounds, _address(units), _address(bounds)
+            units, _, *addresses = self._shares[workers]
             job = self.job
-            job["workers"], job["units"], job["n_units"] = workers, _address(units), len(units)
-            job["bounds"] = _address(bounds)
+            job["workers"], job["n_units"] = workers, len(units)
+            job["units"], job["bounds"] = addresses
             return run(self.jobs, self.arena, steps), workers

@@ -65,7 +65,8 @@ class Pace:
     rarely the more often it has lost.
     """
 
-    LOOK = 2e-3  # seconds of steps between two looks at the clock
+    LOOK = 5e-3  # seconds of steps between two looks at the clock
+    DOUBT = 0.3  # how much of a slowdown is believed at once: most are over at the next look
     MOST_STEPS = 32  # of many workers in one call, lest Ctrl-C wait when they suddenly crawl
     FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0  # seconds without a trial of the slower way
 
@@ -89,11 +90,16 @@ class Pace:
 
     def record(self, workers, seconds, now):
         """Take note of what a step has cost."""
-        others = [s for w, s in self.seconds.items() if w != workers]
-        before, self.seconds[workers] = self.seconds[workers], max(seconds, 1e-9)
-        if before is None or None in others or before < others[0]:
+        before = self.seconds[workers]
+        if before is not None and seconds > before:
+            seconds = before + self.DOUBT * (seconds - before)
+        self.seconds[workers] = max(seconds, 1e-9)
+        other = next(s for w, s in self.seconds.items() if w != workers)
+        if before is None or other is None:
             return
-        # That was a trial of the slower way.
-        lost = seconds >= others[0]
-        self._pause = min(2 * self._pause, self.LAST_PAUSE) if lost else self.FIRST_PAUSE
-        self._next_trial = now + self._pause
+        lost = seconds >= other
+        if before >= other:  # that was a trial of the slower way
+            self._pause = min(2 * self._pause, self.LAST_PAUSE) if lost else self.FIRST_PAUSE
+            self._next_trial = now + self._pause
+        elif lost:  # the faster way was slow: for good, or for once?
+            self._pause, self._next_trial = self.FIRST_PAUSE, now
