@@ -64,7 +64,7 @@ class Run:
         self._good = training.snapshot()
         self._since: list[NDArray[np.float64]] = []
         self._newer: Any = None  # a snapshot that waits for its good step
-        self._taken = perf_counter()
+        self._seconds = 0.0  # of training since the last snapshot
 
     @property
     def epoch_is_over(self) -> bool:
@@ -84,7 +84,7 @@ class Run:
         rates = self._rates(training.step, count)
         start = perf_counter()
         done: int = training.advance(rates)
-        now = perf_counter()
+        seconds = perf_counter() - start
         if done and self._newer is not None:
             self._good, self._newer = self._newer, None
             self._since.clear()
@@ -92,16 +92,17 @@ class Run:
         if done < count:
             self.go_back()
         # Grow carefully: the first steps may be slow, or another process may have been.
-        fitting = int(SLICE_SECONDS * done / (now - start + 1e-9))
+        fitting = int(SLICE_SECONDS * done / (seconds + 1e-9))
         self._count = max(1, min(fitting, 8 * self._count))
-        if now - self._taken > SNAPSHOT_SECONDS:
+        self._seconds += seconds
+        if self._seconds > SNAPSHOT_SECONDS:
             self.mark()
         return done
 
     def mark(self) -> None:
         """Take a snapshot: also when something but the steps has changed the parameters."""
         self._newer = self._training.snapshot()
-        self._taken = perf_counter()
+        self._seconds = 0.0
 
     def check_parameters(self) -> None:
         """Raise DivergenceError if the last step has left parameters that are not finite."""
