@@ -95,7 +95,6 @@ def entry(function):
 
 def to_machine_code(signature, function):
     """Compile `function` for one `signature`, keep it on disk, and return it with its address."""
+    options = {"cache": CACHE_IS_WRITABLE, "nopython": True, **_ARITHMETIC}
     with _cache_in(CACHE):
-        return numba.cfunc(signature, cache=CACHE_IS_WRITABLE, nopython=True, **_ARITHMETIC)(
-            function
-        )
+        return numba.cfunc(signature, **options)(function)

@@ -33,14 +33,8 @@ def _forward(job, arena, space, row, rows, position):
     for i in range(rows):
         example = example_at(job, position + i)
         if weight_of(job, example, arena) != 0:
-            gather(
-                a,
-                first.input_stride,
-                job.capacity,
-                row + i,
-                X + example * first.inputs,
-                first.inputs,
-            )
+            x = X + example * first.inputs
+            gather(a, first.input_stride, job.capacity, row + i, x, first.inputs)
         else:
             clear(a, first.input_stride, job.capacity, row + i, first.inputs)
     n = lanes(arena)
@@ -82,9 +76,7 @@ def _examples(job, arena, space, row, rows, position, scratch):
 @jit
 def _share(total, worker, workers, multiple):
     """Start of a worker's share of `total`, at a multiple."""
-    return (
-        min(total * worker // workers // multiple * multiple, total) if worker < workers else total
-    )
+    return total if worker == workers else total * worker // workers // multiple * multiple
 
 
 @jit
@@ -203,8 +195,8 @@ def _evaluation_sweep(job, arena, worker):
         _loss_and_delta(job, space, 0, rows, first, losses, scratch)
         if job.mode == EXAMPLE_GRADIENTS:
             _backward(job, arena, space, 0, rows, scratch)
-            for i in range(job.n_layers):
-                layer = layer_at(job, i)
+            for number in range(job.n_layers):
+                layer = layer_at(job, number)
                 for i in range(rows):
                     place = (first + i) * job.flat_parameters + layer.flat
                     example_gradient(job, out + place, layer, space, i)

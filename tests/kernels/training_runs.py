@@ -157,7 +157,7 @@ def use_all_threads(patch=setattr):
     patch(
         session.Session,
         "run",
-        lambda self, steps=0: self._run(min(threads.get_threads(), self.max_workers), steps),
+        lambda self, steps=0: self._run(min(threads.get_threads(), self.max_workers), steps)[0],
     )
 
 
