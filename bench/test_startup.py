@@ -2,6 +2,7 @@
 
 Timed: the whole process, the start and end of Python included.  What ``import fastbatch`` and a
 first `fit` of one step take of it is measured inside (`bench.first_step`) and reported beside.
+Where there are two cores, a second process helps to fill an empty cache.
 """
 
 import json

@@ -258,8 +258,13 @@ class Network:
         >>> net.predict([1, 2, 3], [[10, 20]])
         array([[53.]], dtype=float32)
         """
-        X = arrays.matrix("X", X, self.inputs, self.dtype, finite=check_finite)
-        return backends.load(self.backend).outputs(self.plan, self._parameters(theta), X)
+        converted = arrays.matrix("X", X, self.inputs, self.dtype, finite=False)
+        theta, kernels = self._parameters(theta), backends.load(self.backend)
+        try:  # the kernels look while they read X anyway
+            return kernels.outputs(self.plan, theta, converted, check=check_finite)
+        except FloatingPointError:
+            arrays.matrix("X", X, self.inputs, self.dtype, finite=True)  # says what is wrong where
+            raise
 
     def losses(
         self, theta: ArrayLike, X: ArrayLike, y: ArrayLike, *, check_finite: bool = True

@@ -11,8 +11,9 @@ from fastbatch.schedules import Rate, Rates
 # Between two slices Ctrl-C is answered. 0.2 s are promised, but a slice may take many times as
 # long as the last one if another program starts; one more slice costs 3 us.
 SLICE_SECONDS = 0.01
-# After divergence at most this much is done again.
+# After divergence at most so much is done again; more where copying the parameters takes long.
 SNAPSHOT_SECONDS = 1.0
+_SNAPSHOTS_SHARE = 0.01  # of the time
 
 
 class DivergenceError(ArithmeticError):
@@ -65,6 +66,7 @@ class Run:
         self._since: list[NDArray[np.float64]] = []
         self._newer: Any = None  # a snapshot that waits for its good step
         self._seconds = 0.0  # of training since the last snapshot
+        self._between = SNAPSHOT_SECONDS
 
     @property
     def epoch_is_over(self) -> bool:
@@ -95,13 +97,15 @@ class Run:
         fitting = int(SLICE_SECONDS * done / (seconds + 1e-9))
         self._count = max(1, min(fitting, 8 * self._count))
         self._seconds += seconds
-        if self._seconds > SNAPSHOT_SECONDS:
+        if self._seconds > self._between:
             self.mark()
         return done
 
     def mark(self) -> None:
         """Take a snapshot: also when something but the steps has changed the parameters."""
+        start = perf_counter()
         self._newer = self._training.snapshot()
+        self._between = max(SNAPSHOT_SECONDS, (perf_counter() - start) / _SNAPSHOTS_SHARE)
         self._seconds = 0.0
 
     def check_parameters(self) -> None:

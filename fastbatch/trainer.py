@@ -134,7 +134,7 @@ class Trainer:
         # counters that an exception could leave behind.
         self._state: Any = State(self._own(theta), slots)
         self._examples = 0  # in the data of the epoch that is under way
-        self._fitting = False
+        self._run: Run | None = None  # of the fit that is under way
 
     @property
     def theta(self) -> Array:
@@ -152,6 +152,8 @@ class Trainer:
     @theta.setter
     def theta(self, theta: ArrayLike) -> None:
         self._state.theta = self._own(theta)
+        if self._run is not None:
+            self._run.mark()
 
     @property
     def step(self) -> int:
@@ -256,7 +258,7 @@ class Trainer:
         >>> [record.epoch for record in trainer.fit([[1], [2]], [1, 2])]
         [3]
         """
-        if self._fitting:
+        if self._run is not None:
             raise RuntimeError("fit is running already: give each thread a trainer of its own")
         epochs = integer("epochs", epochs, 1)
         callbacks = _callables(callbacks)
@@ -271,7 +273,7 @@ class Trainer:
         run = Run(training, self.optimizer.lr)
         steps = epochs * training.batches - training.batch
         with Interrupts() as interrupts, Progress(bool(verbose), steps, self.epoch + epochs) as bar:
-            self._state, self._examples, self._fitting = training, len(X), True
+            self._state, self._examples, self._run = training, len(X), run
             try:
                 for _ in range(epochs):
                     seen, seconds = self._finish_epoch(run, training, interrupts, bar)
@@ -299,12 +301,11 @@ class Trainer:
                             answers = [callback(self, record) for callback in callbacks]
                         if any(answers):
                             break
-                        run.mark()  # they may have set theta
             except DivergenceError:
                 del self.history[training.epoch :]  # the last step may have been in an epoch before
                 raise
             finally:
-                self._state, self._fitting = State.of(training), False  # lets go of the data
+                self._state, self._run = State.of(training), None  # lets go of the data
         return self.history[first:]
 
     def save(self, path: str | Path) -> None:

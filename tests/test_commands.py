@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -257,6 +258,43 @@ def test_the_doctor_names_the_extra_of_a_missing_package(monkeypatch):
     assert list(doctor.extras()) == [
         ("extra demo", "missing nopackage: pip install 'fastbatch[demo]'")
     ]
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """A backend of two kernels, one of them compiled."""
+    (tmp_path / "first-1.nbc").touch()
+    facts = {"cache": str(tmp_path), "cache_is_writable": True}
+    kernels = SimpleNamespace(
+        describe=lambda: facts,
+        compilations=lambda dtypes: [
+            ("first", lambda: None),
+            (f"second ({', '.join(dtypes)})", (tmp_path / "second-1.nbc").touch),
+        ],
+    )
+    monkeypatch.setattr(commands.warmup.backends, "load", lambda name: kernels)
+    return facts
+
+
+def test_warmup_compiles_what_is_missing_and_says_so(cache, capsys):
+    assert main(["warmup"]) == 0
+    out, err = capsys.readouterr()
+    assert re.match(r"compiled in \d+\.\d s: second\n", out)
+    assert out.endswith(f"{cache['cache']} holds 2 compiled kernels, 0.0 MB\n")
+    assert err == ""
+    assert main(["warmup", "--dtype", "float32"]) == 0
+    assert capsys.readouterr().out.startswith("nothing to compile: all 2 kernels are there\n")
+
+
+def test_warmup_refuses_a_folder_that_cannot_be_written(cache, capsys):
+    cache["cache_is_writable"] = False
+    assert "FASTBATCH_CACHE_DIR" in refused(capsys, "warmup")
+
+
+def test_the_command_line_starts_without_what_only_some_commands_need():
+    heavy = "{'numba', 'scipy', 'tqdm', 'sklearn'}"
+    code = f"import sys, fastbatch.commands; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_verification_prints_the_worst_of_each_kernel(capsys):

@@ -55,7 +55,7 @@ def machine(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     layer = facts["threading_layer"]
     yield "threads", str(facts["threads"])
     yield "threading layer", f"{layer}; {_THREADING_LAYERS.get(layer, 'unknown to fastbatch')}"
-    yield "kernel cache", _cache(facts)
+    yield "kernel cache", kernel_cache(facts)
 
 
 def compiled_kernels(facts: dict[str, Any]) -> list[Path]:
@@ -63,10 +63,14 @@ def compiled_kernels(facts: dict[str, Any]) -> list[Path]:
     return list(Path(facts["cache"]).rglob("*.nbc"))
 
 
-def _cache(facts: dict[str, Any]) -> str:
+def kernel_cache(facts: dict[str, Any]) -> str:
+    """The folder of those files and what it holds."""
     files = compiled_kernels(facts)
     if not files:
-        return f"{facts['cache']} is empty: the first training compiles the kernels, for some 20 s"
+        return (
+            f"{facts['cache']} is empty: the first training compiles the kernels, for some 10 s; "
+            "fastbatch warmup does it beforehand"
+        )
     size = sum(path.stat().st_size for path in files) / 1e6
     return f"{facts['cache']} holds {len(files)} compiled kernels, {size:.1f} MB"
 

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from scipy.special import softmax
-
 from fastbatch.datasets import BUNDLED, Preparation, read_features
 from fastbatch.trainer import Trainer
 
@@ -36,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
             writer.writerow(["prediction"])
             writer.writerows([value] for value in preparation.values(outputs).tolist())
         else:
+            from scipy.special import softmax  # half of what every command would take to start
+
             writer.writerow(["prediction", *preparation.classes])
             for row in softmax(outputs.astype(float), axis=1):
                 writer.writerow([preparation.classes[row.argmax()], *(f"{p:.6g}" for p in row)])

@@ -95,7 +95,7 @@ def _prepare(
 def _compile(arguments: argparse.Namespace, trainer: Trainer, X: Any, y: Any) -> None:
     """Have the kernels compiled, or read from the cache, before the clock starts."""
     if arguments.backend == "cpu" and not compiled_kernels(load("cpu").describe()):
-        print("compiling the kernels for this machine: some 20 s, once", file=sys.stderr)
+        print("compiling the kernels for this machine: some 10 s, once", file=sys.stderr)
     Trainer(trainer.network, trainer.optimizer).fit(X, y, validation=(X, y))
 
 

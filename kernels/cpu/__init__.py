@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from . import philox
+from .compiling import compilations
 from .job import EXAMPLE_GRADIENTS, LOSSES, OUTPUTS, TRAIN
 from .machine import describe
 from .session import Session
@@ -14,6 +15,7 @@ from .training import Training
 
 __all__ = [
     "Training",
+    "compilations",
     "describe",
     "get_threads",
     "losses",
@@ -36,21 +38,25 @@ def _session(*arguments):
     return _kept.session(*arguments)
 
 
-def _evaluate(plan, theta, X, y, shape, mode):
+def _evaluate(plan, theta, X, y, shape, mode, check=False):
     out = np.empty((len(X), *shape), plan.dtype)
     if len(X):
         session = _session(plan, get_threads())
         session.bind(mode, X, y, None)
-        session.job["out"], session.job["scale"] = out.ctypes.data, 1.0
+        job = session.job
+        job["out"], job["scale"] = out.ctypes.data, 1.0
+        job["check"], job["not_finite"] = check, False
         session.set_theta(theta)
         session.run()
         session.release()
+        if job["not_finite"]:
+            raise FloatingPointError("X is not finite")
     return out
 
 
-def outputs(plan, theta, X):
-    """Outputs of the network, (N, K)."""
-    return _evaluate(plan, theta, X, None, (plan.outputs,), OUTPUTS)
+def outputs(plan, theta, X, check=False):
+    """Outputs of the network, (N, K); FloatingPointError if `check` finds NaN or infinities in X."""
+    return _evaluate(plan, theta, X, None, (plan.outputs,), OUTPUTS, check)
 
 
 def losses(plan, theta, X, y):

@@ -10,6 +10,11 @@ import llvmlite
 import numba
 from llvmlite import binding
 from numba.core import config
+from numba.core.caching import NullCache
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
+
+from .cache import Cache
 
 SOURCES = Path(__file__).parent
 _ARITHMETIC = {"error_model": "numpy", "fastmath": False}
@@ -67,19 +72,7 @@ def _writable(folder):
 
 
 CACHE = cache_root() / fingerprint()
-# Where nothing can be written Numba would fall back to a folder that knows no fingerprint.
 CACHE_IS_WRITABLE = _writable(CACHE)
-
-
-@contextlib.contextmanager
-def _cache_in(folder):
-    # Numba's index notices a change of the function's own file only, so the folder carries the
-    # hash of all of them; the setting is read while the decorator runs.
-    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
-    try:
-        yield
-    finally:
-        config.CACHE_DIR = before
 
 
 def jit(function=None, *, parallel=False):
@@ -89,12 +82,26 @@ def jit(function=None, *, parallel=False):
 
 def entry(function):
     """Compile a function that Python calls, and keep the machine code on disk."""
-    with _cache_in(CACHE):
-        return numba.njit(function, cache=CACHE_IS_WRITABLE, **_OPTIONS)
+    dispatcher = numba.njit(function, **_OPTIONS)
+    dispatcher._cache = _cache(function)
+    return dispatcher
 
 
 def to_machine_code(signature, function):
     """Compile `function` for one `signature`, keep it on disk, and return it with its address."""
-    options = {"cache": CACHE_IS_WRITABLE, "nopython": True, **_ARITHMETIC}
-    with _cache_in(CACHE):
-        return numba.cfunc(signature, **options)(function)
+    compiled = CFunc(function, normalize_signature(signature), {}, _ARITHMETIC)
+    compiled._cache = _cache(function)
+    compiled.compile()
+    return compiled
+
+
+def is_missing(signature, function):
+    """Whether this is not on disk, but will be once it is compiled."""
+    cache = _cache(function)
+    return isinstance(cache, Cache) and not cache.path(signature).exists()
+
+
+def _cache(function):
+    # The fingerprint knows the files of this package only.
+    known = CACHE_IS_WRITABLE and function.__module__.startswith(__package__)
+    return Cache(CACHE, function) if known else NullCache()

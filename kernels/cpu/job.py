@@ -13,25 +13,33 @@ _INTEGERS = (
     "mode",
     "loss",  # number of the loss in loss_functions.NAMES
     "rule",  # number of the update in optimizers.RULES, -1 for none
-    "workers",  # shares into which sweeps are cut
+    "workers",  # queues into which phases are cut
     # Addresses of subroutines.
     "work",
+    "examples_unit",
+    "parameters_unit",
+    "evaluation_unit",
     "product",
     "activate",
     "loss_and_delta",
     "update",
+    "give_way",  # the system's: another thread may have the core
     # Addresses of the buffer and of the tables.
     "address",  # of the job itself
+    "team",  # the words by which workers agree
     "arena",
     "layers",
     "n_layers",
     "units",
     "n_units",
-    "bounds",  # int64: worker w has the units from bounds[w] to bounds[w + 1]
+    "bounds",  # int64: queue q has the units from bounds[q] to bounds[q + 1]
     # Data: addresses, 0 where there is none.
     "examples",
     "X",  # (examples, inputs)
     "targets",  # int64 (examples,) or (examples, outputs)
+    "in_place",  # whether the first layer reads X itself, with no copy of its rows
+    "check",  # whether to look for numbers in X that are not finite
+    "not_finite",  # whether there were any
     "weights",  # (examples,), or a single 1 for all
     "weight_step",  # 1, or 0 for all the same
     "order",  # int64 (examples,): the rows of an epoch's batches, one after the other
@@ -59,7 +67,10 @@ _INTEGERS = (
     "chunk",  # the most examples between two parameters sweeps
     "normalise",  # whether the scale is 1 / the weights of the batch, worked out step by step
     "blocked",  # whether gradients are summed by blocks
-    # The chunk at hand, by its position in the order.
+    "steps",  # that are wanted of this run
+    # The phase at hand, and its chunk by the position in the order.
+    "phase",
+    "units_of_phase",
     "first",
     "rows",
     "is_first",
@@ -67,9 +78,16 @@ _INTEGERS = (
     # Progress.
     "step",
     "batch",
+    "done",  # steps of this run
 )
 _FLOATS = (
     "scale",  # of the weighted sum of a batch
+    "batch_loss",
+    "batch_weight",
+    "loss_a",  # four sums of the batch's losses so far
+    "loss_b",
+    "loss_c",
+    "loss_d",
     "loss_sum",
     "weight_sum",
     # Hyper-parameters of the optimizer.

@@ -3,7 +3,7 @@
 from .jit import jit
 from .layout import PANEL_VECTORS
 from .memory import load, load_first, load_unaligned, store, store_first
-from .simd import lanes, splat
+from .simd import fma, lanes, splat, total
 from .tiles import transpose
 
 
@@ -60,3 +60,16 @@ def transpose_block(out, out_stride, source, source_stride, rows, vectors):
                 out + (v * n * out_stride + r), out_stride,
                 source + (r * source_stride + v * n), source_stride,
             )  # fmt: skip
+
+
+@jit
+def all_finite(source, count):
+    """Whether none of `count` values is NaN or infinite: those make NaN of 0 times themselves."""
+    n = lanes(source)
+    a, b = splat(0.0, source), splat(0.0, source)
+    for i in range(0, count - 2 * n + 1, 2 * n):
+        a = fma(load_unaligned(source + i), 0.0, a)
+        b = fma(load_unaligned(source + (i + n)), 0.0, b)
+    for i in range(count // (2 * n) * (2 * n), count, n):
+        a = fma(load_first(source + i, min(n, count - i)), 0.0, a)
+    return total(a + b) == 0.0

@@ -4,22 +4,27 @@ from time import perf_counter
 
 import numpy as np
 
-from . import loss_functions, optimizers
+from . import atomics, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
-from .job import JOB, TRAIN
+from .job import JOB, LOSSES, OUTPUTS, TRAIN
 from .layout import BLOCK, BLOCKED_PARAMETERS, Layout, round_up
+from .phases import work
 from .product import product
 from .run import run
 from .simd import VECTOR_BYTES
-from .sweeps import work
+from .team import words_for
 from .threads import Pace, granted, workers_for
 
 _TILE_BYTES = 256 * 1024  # activations of rows that go through the layers together
 _CHUNK_ELEMENTS = 1 << 22  # activations kept between the two sweeps
 _PARTIALS_ELEMENTS = 1 << 20  # gradients of blocks kept between the two sweeps
+_PAGE = 4096  # bytes; rows at multiples of it would share the same few cache lines
 
 _SUBROUTINES = {
     "work": work,
+    "examples_unit": sweeps.examples_unit,
+    "parameters_unit": sweeps.parameters_unit,
+    "evaluation_unit": sweeps.evaluation_unit,
     "product": product,
     "activate": activate,
     "loss_and_delta": loss_functions.loss_and_delta,
@@ -54,6 +59,8 @@ class Session:
         self._place()
         for name, subroutine in _SUBROUTINES.items():
             job[name] = subroutine.address(layout.dtype)
+        self._team = _aligned_zeros(words_for(max_workers), np.dtype(np.int64))
+        job["team"], job["give_way"] = _address(self._team), atomics.YIELD
         self._one = _address(self.arena[job["one"] :])
         job["address"], job["arena"] = _address(self.jobs), _address(self.arena)
         job["layers"], job["n_layers"] = _address(layout.layers), len(layout.layers)
@@ -62,12 +69,14 @@ class Session:
             job[name] = getattr(optimizer, name, 0.0)
         self._shares = {}  # units and bounds, and their addresses, by number of workers
         self._pace = None
+        self._workers = 0  # that the last steps were shared by
 
     def bind(self, mode, X, y, weights):
         """Work on these data from now on; `y` and `weights` may be None."""
         job = self.job
         self._data = X, y, weights  # kept alive: the kernels know their addresses only
         job["mode"], job["examples"], job["X"] = mode, len(X), _address(X)
+        job["in_place"] = mode in (OUTPUTS, LOSSES) and X.strides[0] % _PAGE
         job["weight_step"] = weights is not None
         job["weights"] = self._one if weights is None else _address(weights)
         if y is not None:
@@ -88,7 +97,7 @@ class Session:
         """
         job, layout = self.job, self.layout
         fitting = _TILE_BYTES // (layout.width * layout.dtype.itemsize)
-        tile = min(256, round_up(max(fitting, 1), 24))
+        tile = min(256, round_up(max(fitting, 72), 24))
         if batch_size is None:
             job["capacity"] = tile
         elif batch_size > BLOCK and layout.plan.size <= BLOCKED_PARAMETERS:
@@ -96,7 +105,7 @@ class Session:
             blocks = max(_PARTIALS_ELEMENTS // layout.parameters, self.max_workers)
             job["chunk"] = min(blocks * BLOCK, round_up(batch_size, BLOCK))
         else:
-            rows = max(_CHUNK_ELEMENTS // layout.width // 4 * 4, 512)  # see run._add_losses
+            rows = max(_CHUNK_ELEMENTS // layout.width // 4 * 4, 512)  # see phases._add_losses
             job["chunk"] = job["capacity"] = min(rows, batch_size)
         job["batch_size"] = batch_size or 0
         job["tile"] = min(tile, job["capacity"])
@@ -146,7 +155,8 @@ class Session:
     def set_theta(self, theta):
         """Take over flat parameters."""
         self.layout.pack(theta, self.region("theta"))
-        self.layout.pack_transposed(theta, self.arena)
+        if self.job["mode"] not in (OUTPUTS, LOSSES):
+            self.layout.pack_transposed(theta, self.arena)
 
     @property
     def state(self):
@@ -155,23 +165,23 @@ class Session:
 
     def run(self, steps=0):
         """Let the kernels work; return the number of steps done."""
-        wanted = min(workers_for(self._work), self.max_workers)
+        wanted = min(workers_for(self._work, steps), self.max_workers)
         if wanted == 1 or steps <= 1:
             return self._run(wanted, steps)[0]
         if self._pace is None or wanted not in self._pace.seconds:
             self._pace = Pace(wanted)
-        done, before, now = 0, 0, perf_counter()
+        done, now = 0, perf_counter()
         while done < steps:
             wanted, count = self._pace.choose(now)
             # After a change the caches of the other cores are cold and workers may be asleep.
-            settled = wanted == before
+            settled = wanted == self._workers
             count = min(count if settled else 1, steps - done)
-            finished, before = self._run(wanted, count)
+            finished, self._workers = self._run(wanted, count)
             done += finished
             if finished < count:
                 break
             start, now = now, perf_counter()
-            if settled and before == wanted:
+            if settled and wanted == self._workers:
                 self._pace.record(wanted, (now - start) / count, now)
         return done
 
@@ -185,4 +195,4 @@ class Session:
             job = self.job
             job["workers"], job["n_units"] = workers, len(units)
             job["units"], job["bounds"] = addresses
-            return run(self.jobs, self.arena, steps), workers
+            return run(self.jobs, steps), workers

@@ -13,11 +13,12 @@ from numba import from_dtype, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import to_machine_code
+from . import partner
+from .jit import is_missing, to_machine_code
 from .simd import Pointer
 
-# One thread at a time: a second one would compile the same again, drop what the first has got the
-# address of, and see the setting of the cache folder that `jit` changes for a moment.
+# One thread at a time: a second one would compile the same again, and drop what the first has got
+# the address of.
 _compiling = threading.Lock()
 
 
@@ -40,6 +41,8 @@ class Subroutine:
         kinds = {int: types.intp, Pointer: Pointer(from_dtype(dtype))}
         parameters = inspect.signature(self.function).parameters.values()
         signature = types.void(*(kinds[p.annotation] for p in parameters))
+        if is_missing(signature, self.function):
+            partner.start(dtype)
         return to_machine_code(signature, self.function)
 
 

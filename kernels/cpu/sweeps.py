@@ -1,4 +1,4 @@
-"""The two sweeps of a step, and the forward sweep of an evaluation, a worker's share of each."""
+"""The two sweeps of a step, and the forward sweep of an evaluation, cut into units."""
 
 import numpy as np
 
@@ -17,16 +17,14 @@ from .job import (
 )
 from .layout import BLOCK, PANEL_VECTORS
 from .memory import load, pointer, store
-from .panels import clear, gather, scatter, transpose_block, vectors_in
+from .panels import all_finite, clear, gather, scatter, transpose_block, vectors_in
 from .simd import Pointer, lanes, splat
 from .subroutine import Subroutine, call, record
 
-EXAMPLES, PARAMETERS, EVALUATION = range(3)  # sweeps
-
 
 @jit
-def _forward(job, arena, space, row, rows, position):
-    """Gather the rows at `position` of the order and take them through all layers."""
+def _gather(job, arena, space, row, rows, position):
+    """Copy the rows at `position` of the order into the workspace."""
     first = layer_at(job, 0)
     X = pointer(job.X, arena)
     a = space + first.input
@@ -37,10 +35,22 @@ def _forward(job, arena, space, row, rows, position):
             gather(a, first.input_stride, job.capacity, row + i, x, first.inputs)
         else:
             clear(a, first.input_stride, job.capacity, row + i, first.inputs)
+
+
+@jit
+def _forward(job, arena, space, row, rows, position):
+    """Take the rows at `position` of the order through all layers."""
     n = lanes(arena)
+    if not job.in_place:
+        _gather(job, arena, space, row, rows, position)
     for i in range(job.n_layers):
         layer = layer_at(job, i)
-        forward(job, arena, layer, space, row, rows)
+        a, a_row = space + (layer.input + row * layer.input_stride), layer.input_stride
+        a_panel = job.capacity * a_row
+        if i == 0 and job.in_place:
+            a, a_row = pointer(job.X, arena) + position * layer.inputs, layer.inputs
+            a_panel = PANEL_VECTORS * n
+        forward(job, arena, layer, space, row, rows, a, a_row, a_panel)
         for p in range(layer.panels):
             place = (p * job.capacity + row) * layer.stride
             call(job.activate, (
@@ -74,36 +84,76 @@ def _examples(job, arena, space, row, rows, position, scratch):
 
 
 @jit
-def _share(total, worker, workers, multiple):
-    """Start of a worker's share of `total`, at a multiple."""
-    return total if worker == workers else total * worker // workers // multiple * multiple
+def _blocks(job):
+    return (job.rows + BLOCK - 1) // BLOCK
 
 
 @jit
-def _examples_sweep(job, arena, worker):
-    """All that is done example by example; where gradients are summed by blocks, that too."""
-    space = arena + (job.workspace + worker * job.workspace_size)
-    scratch = arena + (job.scratch + worker * job.scratch_size)
+def _share(total, queue, job, multiple):
+    """Start of a queue's share of `total`, at a multiple."""
+    workers = job.workers
+    return total if queue == workers else total * queue // workers // multiple * multiple
+
+
+@jit
+def _rows(job, queue):
+    """Rows of the chunk that a queue has: from, to."""
+    return _share(job.rows, queue, job, 4), _share(job.rows, queue + 1, job, 4)
+
+
+@jit
+def _tile(job, queue, number):
+    """Those of them that go through all layers together."""
+    start, stop = _rows(job, queue)
+    first = start + number * job.tile
+    return first, min(first + job.tile, stop)
+
+
+@jit
+def example_units(job, queue):
+    """Units of the examples sweep, or of an evaluation, in a queue: blocks, or tiles of rows."""
     if job.blocked:
-        blocks = (job.rows + BLOCK - 1) // BLOCK
-        for block in range(blocks * worker // job.workers, blocks * (worker + 1) // job.workers):
-            first = block * BLOCK
-            rows = min(BLOCK, job.rows - first)
-            for row in range(0, rows, job.tile):
-                here = min(job.tile, rows - row)
-                _examples(job, arena, space, row, here, first + row, scratch)
-            partial = arena + (job.partials + block * job.parameters)
-            for u in range(job.n_units):
-                unit = unit_at(job, u)
-                layer = layer_at(job, unit.layer)
-                weight, bias = places_of(layer, unit)
-                gradient(
-                    job, arena, partial + weight, partial + bias, layer, unit, space, rows, True
-                )
+        return _share(_blocks(job), queue + 1, job, 1) - _share(_blocks(job), queue, job, 1)
+    start, stop = _rows(job, queue)
+    return (stop - start + job.tile - 1) // job.tile
+
+
+@jit
+def parameter_units(job, queue):
+    """Units of the parameters sweep in a queue."""
+    bounds = pointer(job.bounds, np.int64)
+    return bounds[queue + 1] - bounds[queue]
+
+
+@jit
+def _sum_block(job, arena, space, block, rows):
+    """Sum the gradients of a block into a buffer of its own."""
+    partial = arena + (job.partials + block * job.parameters)
+    for u in range(job.n_units):
+        unit = unit_at(job, u)
+        layer = layer_at(job, unit.layer)
+        weight, bias = places_of(layer, unit)
+        gradient(job, arena, partial + weight, partial + bias, layer, unit, space, rows, True)
+
+
+@Subroutine
+def examples_unit(arena: Pointer, job: int, worker: int, queue: int, number: int):
+    """All that is done example by example; where gradients are summed by blocks, that too."""
+    task = record(job, JOB)
+    space = arena + (task.workspace + worker * task.workspace_size)
+    scratch = arena + (task.scratch + worker * task.scratch_size)
+    block = _share(_blocks(task), queue, task, 1) + number
+    if task.blocked:  # which begins at row 0 of the worker's own workspace
+        origin = start = block * BLOCK
+        stop = min(start + BLOCK, task.rows)
     else:
-        stop = _share(job.rows, worker + 1, job.workers, 4)
-        for row in range(_share(job.rows, worker, job.workers, 4), stop, job.tile):
-            _examples(job, arena, space, row, min(job.tile, stop - row), row, scratch)
+        origin = 0
+        start, stop = _tile(task, queue, number)
+    for row in range(start, stop, task.tile):
+        rows = min(task.tile, stop - row)
+        _examples(task, arena, space, row - origin, rows, row, scratch)
+    if task.blocked:
+        _sum_block(task, arena, space, block, stop - start)
 
 
 @jit
@@ -131,84 +181,73 @@ def _transpose_unit(layer, unit, arena, weight):
     )  # fmt: skip
 
 
-@jit
-def _parameters_sweep(job, arena, worker):
-    """Sum the gradient of each unit and, with the last chunk, update its parameters on the spot."""
+@Subroutine
+def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: int):
+    """Sum the gradient of a unit and, with the last chunk, update its parameters on the spot."""
+    task = record(job, JOB)
     n = lanes(arena)
-    fused = job.is_first and job.is_last and job.rule >= 0
-    scratch = arena + (job.scratch + worker * job.scratch_size)
-    blocks = (job.rows + BLOCK - 1) // BLOCK
-    bounds = pointer(job.bounds, np.int64)
-    for u in range(bounds[worker], bounds[worker + 1]):
-        unit = unit_at(job, u)
-        layer = layer_at(job, unit.layer)
-        vectors = vectors_in(layer.outputs, unit.panel, n)
-        weight, bias = places_of(layer, unit)
-        g_weight, g_bias = arena + (job.gradient + weight), arena + (job.gradient + bias)
-        if fused:  # the gradient never leaves the cache
-            g_weight, g_bias = scratch, scratch + PANEL_VECTORS * n * layer.stride
-        if job.blocked:
+    unit = unit_at(task, pointer(task.bounds, np.int64)[queue] + number)
+    layer = layer_at(task, unit.layer)
+    vectors = vectors_in(layer.outputs, unit.panel, n)
+    weight, bias = places_of(layer, unit)
+    g_weight, g_bias = arena + (task.gradient + weight), arena + (task.gradient + bias)
+    if task.is_first and task.is_last and task.rule >= 0:  # the gradient never leaves the cache
+        scratch = arena + (task.scratch + worker * task.scratch_size)
+        g_weight, g_bias = scratch, scratch + PANEL_VECTORS * n * layer.stride
+    if task.blocked:
+        _add_partials(
+            g_weight, arena + (task.partials + weight), task.parameters, _blocks(task),
+            layer.stride, unit.rows, vectors, task.is_first,
+        )  # fmt: skip
+        if unit.has_bias:
             _add_partials(
-                g_weight, arena + (job.partials + weight), job.parameters, blocks,
-                layer.stride, unit.rows, vectors, job.is_first,
+                g_bias, arena + (task.partials + bias), task.parameters, _blocks(task),
+                layer.stride, 1, vectors, task.is_first,
             )  # fmt: skip
-            if unit.has_bias:
-                _add_partials(
-                    g_bias, arena + (job.partials + bias), job.parameters, blocks,
-                    layer.stride, 1, vectors, job.is_first,
-                )  # fmt: skip
-        else:
-            space = arena + job.workspace
-            gradient(job, arena, g_weight, g_bias, layer, unit, space, job.rows, job.is_first != 0)
-        if job.is_last and job.rule >= 0:
-            theta, slots, constants = arena + job.theta, arena + job.slots, arena + job.constants
-            call(job.update, (
-                job.rule, theta + weight, g_weight, slots + weight, job.parameters,
-                layer.stride, unit.rows, vectors, constants,
+    else:
+        space = arena + task.workspace
+        gradient(task, arena, g_weight, g_bias, layer, unit, space, task.rows, task.is_first != 0)
+    if task.is_last and task.rule >= 0:
+        theta, slots, constants = arena + task.theta, arena + task.slots, arena + task.constants
+        call(task.update, (
+            task.rule, theta + weight, g_weight, slots + weight, task.parameters,
+            layer.stride, unit.rows, vectors, constants,
+        ))  # fmt: skip
+        if unit.has_bias:
+            call(task.update, (
+                task.rule, theta + bias, g_bias, slots + bias, task.parameters,
+                layer.stride, 1, vectors, constants,
             ))  # fmt: skip
-            if unit.has_bias:
-                call(job.update, (
-                    job.rule, theta + bias, g_bias, slots + bias, job.parameters,
-                    layer.stride, 1, vectors, constants,
-                ))  # fmt: skip
-            if layer.transposed >= 0:
-                _transpose_unit(layer, unit, arena, theta + weight)
-
-
-@jit
-def _evaluation_sweep(job, arena, worker):
-    """Outputs, losses or per-example gradients of a worker's share of the examples."""
-    space = arena + (job.workspace + worker * job.workspace_size)
-    scratch = arena + (job.scratch + worker * job.scratch_size)
-    out = pointer(job.out, arena)
-    last = layer_at(job, job.n_layers - 1)
-    stop = _share(job.rows, worker + 1, job.workers, 4)
-    for first in range(_share(job.rows, worker, job.workers, 4), stop, job.tile):
-        rows = min(job.tile, stop - first)
-        _forward(job, arena, space, 0, rows, first)
-        if job.mode == OUTPUTS:
-            for i in range(rows):
-                target = out + (first + i) * last.outputs
-                scatter(target, space + last.output, last.stride, job.capacity, i, last.outputs)
-            continue
-        losses = out + first if job.mode != EXAMPLE_GRADIENTS else scratch + 2 * job.tile
-        _loss_and_delta(job, space, 0, rows, first, losses, scratch)
-        if job.mode == EXAMPLE_GRADIENTS:
-            _backward(job, arena, space, 0, rows, scratch)
-            for number in range(job.n_layers):
-                layer = layer_at(job, number)
-                for i in range(rows):
-                    place = (first + i) * job.flat_parameters + layer.flat
-                    example_gradient(job, out + place, layer, space, i)
+        if layer.transposed >= 0:
+            _transpose_unit(layer, unit, arena, theta + weight)
 
 
 @Subroutine
-def work(arena: Pointer, job: int, sweep: int, worker: int):
-    """One worker's share of a sweep."""
+def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: int):
+    """Outputs, losses or per-example gradients of a tile of examples."""
     task = record(job, JOB)
-    if sweep == EXAMPLES:
-        _examples_sweep(task, arena, worker)
-    elif sweep == PARAMETERS:
-        _parameters_sweep(task, arena, worker)
-    else:
-        _evaluation_sweep(task, arena, worker)
+    space = arena + (task.workspace + worker * task.workspace_size)
+    scratch = arena + (task.scratch + worker * task.scratch_size)
+    out = pointer(task.out, arena)
+    last = layer_at(task, task.n_layers - 1)
+    first, stop = _tile(task, queue, number)
+    rows = stop - first
+    if task.check:
+        inputs = layer_at(task, 0).inputs
+        if not all_finite(pointer(task.X, arena) + first * inputs, rows * inputs):
+            task.not_finite = 1
+    _forward(task, arena, space, 0, rows, first)
+    if task.mode == OUTPUTS:
+        for i in range(rows):
+            target = out + (first + i) * last.outputs
+            scatter(target, space + last.output, last.stride, task.capacity, i, last.outputs)
+        return
+    losses = out + first if task.mode != EXAMPLE_GRADIENTS else scratch + 2 * task.tile
+    _loss_and_delta(task, space, 0, rows, first, losses, scratch)
+    if task.mode == EXAMPLE_GRADIENTS:
+        _backward(task, arena, space, 0, rows, scratch)
+        for l in range(task.n_layers):
+            layer = layer_at(task, l)
+            for i in range(rows):
+                place = (first + i) * task.flat_parameters + layer.flat
+                example_gradient(task, out + place, layer, space, i)

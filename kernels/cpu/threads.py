@@ -14,6 +14,8 @@ import numba
 
 # Multiply-adds that keep one worker busy for some five times what it costs to wake it.
 _WORK_PER_WORKER = {"omp": 250_000, "tbb": 500_000, "workqueue": 20_000_000}
+# The same for the next step, when all are awake: they meet twice, and read what others have written.
+_WORK_PER_STEP = 50_000
 
 _entry = threading.Lock()
 _process = os.getpid()
@@ -37,11 +39,12 @@ def threading_layer():
     return numba.threading_layer()
 
 
-def workers_for(work):
-    """How many workers so many multiply-adds are worth."""
+def workers_for(work, steps):
+    """How many workers may pay for so many `steps`, or an evaluation (0), of `work` multiply-adds."""
     if _threads == 1:
         return 1
-    return max(1, min(_threads, work // _WORK_PER_WORKER.get(threading_layer(), 500_000)))
+    to_wake = _WORK_PER_WORKER.get(threading_layer(), 500_000)
+    return max(1, min(_threads, work // _WORK_PER_STEP, work * max(steps, 1) // to_wake))
 
 
 @contextlib.contextmanager
@@ -65,9 +68,9 @@ class Pace:
     rarely the more often it has lost.
     """
 
-    LOOK = 5e-3  # seconds of steps between two looks at the clock
+    LOOK = 1e-2  # seconds of steps between two looks at the clock
     DOUBT = 0.3  # how much of a slowdown is believed at once: most are over at the next look
-    MOST_STEPS = 32  # of many workers in one call, lest Ctrl-C wait when they suddenly crawl
+    MOST_STEPS = 128  # of many workers in one call, lest Ctrl-C wait when they suddenly crawl
     FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0  # seconds without a trial of the slower way
 
     def __init__(self, workers):

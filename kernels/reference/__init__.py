@@ -14,6 +14,7 @@ from .training import Training
 
 __all__ = [
     "Training",
+    "compilations",
     "losses",
     "outputs",
     "per_example_gradients",
@@ -21,3 +22,14 @@ __all__ = [
     "uniform",
     "value_and_gradient",
 ]
+
+
+def compilations(dtypes):
+    """A name and a function to call for each kernel that may be compiled: there is none.
+
+    Examples
+    --------
+    >>> [name for name, compile_kernel in compilations(["float32"])]
+    []
+    """
+    return ()

@@ -10,7 +10,7 @@ from . import dense
 from .loss_functions import LOSSES
 
 
-def outputs(plan, theta, X):
+def outputs(plan, theta, X, check=False):
     """What the network predicts.
 
     Parameters
@@ -19,11 +19,18 @@ def outputs(plan, theta, X):
     theta : ndarray, shape (P,)
     X : ndarray, shape (N, inputs)
         N may be 0.
+    check : bool
+        Whether to look for NaN and infinities in X.
 
     Returns
     -------
     ndarray, shape (N, K)
         The last layer's activations; logits (or log-rates) for the losses that take them.
+
+    Raises
+    ------
+    FloatingPointError
+        If there are any.
 
     Examples
     --------
@@ -33,6 +40,8 @@ def outputs(plan, theta, X):
     array([[3.],
            [4.]])
     """
+    if check and not np.isfinite(X).all():
+        raise FloatingPointError("X is not finite")
     activations, _ = _forward(plan, theta, X)
     return activations[-1]
 

@@ -58,4 +58,4 @@ def test_the_clock_is_looked_at_often_enough_to_answer_an_interrupt():
     machine = Machine(1e-6, 2e-6)
     machine.work(pace, 0.5)
     _, steps = pace.choose(machine.now)
-    assert steps * machine.seconds[1] < 0.01
+    assert steps * machine.seconds[1] < 0.02
