@@ -34,8 +34,8 @@ def _sums_in_registers(typingctx, sums, like, turns):
             return broadcast(builder, ir.Constant(element(ty.dtype), value), ty.lanes)
 
         turns, half, one = args[2], constant(0.5), constant(1.0)
-        # Different at the start, or the compiler keeps a single one.
-        initial = [turns, *(constant(float(n)) for n in range(sums.literal_value))]
+        # Different at the start, or the compiler keeps a single one; and none is 2, which stays 2.
+        initial = [turns, *(constant(3.0 + n) for n in range(sums.literal_value))]
         start = builder.block
         loop = builder.append_basic_block("peak.loop")
         end = builder.append_basic_block("peak.end")

@@ -119,7 +119,7 @@ def _table() -> dict[str, Case]:
         ((130, 7, 33), 3),
         ((65, 63, 66, 64, 5), 20),
         ((4, 32, 16, 4), 1001),  # few parameters: the reduction over examples is in blocks
-        ((300, 130, 10), 700),  # many: the examples of a batch come in several lots
+        ((500, 260, 10), 700),  # many: in one go
     ]
     losses = [*((loss, True) for loss in LOSSES), ("cross_entropy", False)]
     cases, turn = {}, 0

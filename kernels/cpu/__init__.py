@@ -55,7 +55,7 @@ def _evaluate(plan, theta, X, y, shape, mode, check=False):
 
 
 def outputs(plan, theta, X, check=False):
-    """Outputs of the network, (N, K); FloatingPointError if `check` finds NaN or infinities in X."""
+    """Outputs of the network, (N, K); FloatingPointError if `check` finds NaN or infinities."""
     return _evaluate(plan, theta, X, None, (plan.outputs,), OUTPUTS, check)
 
 
@@ -90,5 +90,5 @@ def uniform(count, seed, stream):
 def permutation(count, seed, epoch):
     """Random permutation of ``range(count)``, int64, of the generator keyed by `seed`."""
     out = np.empty(count, np.int64)
-    philox.shuffle(out, np.uint64(seed), epoch)
+    philox.shuffle(out, np.empty(16, np.int64), np.uint64(seed), epoch)
     return out

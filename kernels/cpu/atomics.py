@@ -56,11 +56,10 @@ def release(typingctx, words, index, value):
 def pause(typingctx):
     """Tell the processor that this is a loop that waits."""
     architecture = binding.get_process_triple().partition("-")[0]
-    family = "x86" if architecture in ("x86_64", "i386", "i686") else architecture
 
     def lower(context, builder, sig, args):
-        if family in _PAUSE:
-            name, numbers = _PAUSE[family]
+        if architecture in _PAUSE:
+            name, numbers = _PAUSE[architecture]
             operands = [ir.Constant(ir.IntType(32), number) for number in numbers]
             call_llvm(builder, name, ir.VoidType(), operands)
         return context.get_dummy_value()

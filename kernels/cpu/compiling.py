@@ -15,7 +15,7 @@ def compilations(dtypes):
             yield f"{name} ({dtype})", lambda s=subroutine, dtype=dtype: s.address(dtype)
         yield f"run ({dtype})", lambda dtype=dtype: _run(dtype)
     one, seed = np.zeros(1), np.uint64(0)
-    yield "shuffle", lambda: philox.shuffle(one.astype(np.int64), seed, 0)
+    yield "shuffle", lambda: philox.shuffle(np.zeros(1, np.int64), np.empty(16, np.int64), seed, 0)
     yield "fill_uniform", lambda: philox.fill_uniform(one, seed, 0)
 
 

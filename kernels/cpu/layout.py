@@ -19,7 +19,7 @@ from .simd import VECTOR_BYTES
 
 PANEL_VECTORS = 4
 BLOCK = 128  # examples whose gradients are summed before blocks are; changes the bits
-BLOCKED_PARAMETERS = 16384  # the most parameters with which blocks are used; changes the bits
+BLOCKED_PARAMETERS = 131072  # the most parameters with which blocks are used; changes the bits
 
 LAYER = np.dtype(
     [

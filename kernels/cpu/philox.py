@@ -7,61 +7,68 @@ number of threads, and a run that was resumed, see the same numbers.
 import numpy as np
 
 from .jit import entry, jit
+from .memory import load_unaligned, pointer_to, store_unaligned
+from .simd import splat
 
 INITIAL_VALUES, SHUFFLES = range(2)  # purposes: the last word of the counter
+_MASK = 0xFFFFFFFF
+_LANES = np.arange(8)  # of a vector of 64-bit integers
+
+
+@jit
+def _upper(x):
+    """The upper half of 64 bits; vectors shift their sign, too."""
+    return (x >> 32) & _MASK
 
 
 @jit
 def _block(index, stream, purpose, seed):
-    """The four words of a block, as two 64-bit integers."""
-    mask = np.uint64(0xFFFFFFFF)
-    half = np.uint64(32)
-    c0, c1 = index & mask, index >> half
-    c2, c3 = stream & mask, np.uint64(purpose)
-    k0, k1 = seed & mask, seed >> half
+    """The four words of a block, as two 64-bit integers; `index` may be a vector."""
+    c0, c1 = index & _MASK, _upper(index)
+    c2, c3 = (index ^ index) + (stream & _MASK), (index ^ index) + purpose
+    k0, k1 = seed & _MASK, _upper(seed)
     for _ in range(10):
-        p0, p1 = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
-        c0, c1, c2, c3 = (p1 >> half) ^ c1 ^ k0, p1 & mask, (p0 >> half) ^ c3 ^ k1, p0 & mask
-        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & mask, (k1 + np.uint64(0xBB67AE85)) & mask
-    return c0 | c1 << half, c2 | c3 << half
+        p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1, c2, c3 = _upper(p1) ^ c1 ^ k0, p1 & _MASK, _upper(p0) ^ c3 ^ k1, p0 & _MASK
+        k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
+    return c0 | (c1 << 32), c2 | (c3 << 32)
 
 
 @jit
 def _high_product(a, b):
     """Upper half of the 128-bit product."""
-    mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
-    a0, a1, b0, b1 = a & mask, a >> half, b & mask, b >> half
+    a0, a1, b0, b1 = a & _MASK, _upper(a), b & _MASK, _upper(b)
     low, cross = a0 * b0, a1 * b0
-    middle = (low >> half) + (cross & mask) + a0 * b1
-    return a1 * b1 + (cross >> half) + (middle >> half)
+    middle = _upper(low) + (cross & _MASK) + a0 * b1
+    return a1 * b1 + _upper(cross) + _upper(middle)
 
 
 @entry
 def fill_uniform(out, seed, stream):
     """Fill `out` (float64) with uniform draws from [0, 1)."""
-    stream, seed = np.uint64(stream), np.uint64(seed)
     for block in range((out.size + 1) // 2):
-        even, odd = _block(np.uint64(block), stream, INITIAL_VALUES, seed)
-        out[2 * block] = float(even >> np.uint64(11)) * 2.0**-53
+        even, odd = _block(block, np.int64(stream), INITIAL_VALUES, np.int64(seed))
+        out[2 * block] = float((even >> 11) & (2**53 - 1)) * 2.0**-53
         if 2 * block + 1 < out.size:
-            out[2 * block + 1] = float(odd >> np.uint64(11)) * 2.0**-53
-
-
-@jit
-def _exchange(out, i, draw):
-    """Swap element `i` with one that is not behind it."""
-    j = np.int64(_high_product(draw, np.uint64(i + 1)))
-    out[i], out[j] = out[j], out[i]
+            out[2 * block + 1] = float((odd >> 11) & (2**53 - 1)) * 2.0**-53
 
 
 @entry
-def shuffle(out, seed, stream):
-    """Fill `out` (int64) with a random permutation, by the method of Fisher and Yates."""
-    stream, seed = np.uint64(stream), np.uint64(seed)
+def shuffle(out, partners, seed, stream):
+    """Fill `out` (int64) with a random permutation, by the method of Fisher and Yates.
+
+    `partners` is room for 16 numbers: from the last element to the first, each is exchanged with
+    one that is not behind it, and eight blocks are drawn for 16 of these partners at a time.
+    """
+    stream, seed = np.int64(stream), np.int64(seed)
     for i in range(out.size):
         out[i] = i
-    for block in range((out.size - 1) // 2, -1, -1):
-        even, odd = _block(np.uint64(block), stream, SHUFFLES, seed)
-        if 2 * block + 1 < out.size:
-            _exchange(out, 2 * block + 1, odd)
-        _exchange(out, 2 * block, even)
+    even_partners, odd_partners = pointer_to(partners), pointer_to(partners) + 8
+    for first in range((out.size - 1) // 16 * 8, -1, -8):
+        index = splat(first, even_partners) + load_unaligned(pointer_to(_LANES))
+        even, odd = _block(index, stream, SHUFFLES, seed)
+        store_unaligned(even_partners, _high_product(even, index + index + 1))
+        store_unaligned(odd_partners, _high_product(odd, index + index + 2))
+        for k in range(min(16, out.size - 2 * first) - 1, -1, -1):
+            i, j = 2 * first + k, partners[(k & 1) * 8 + (k >> 1)]
+            out[i], out[j] = out[j], out[i]

@@ -12,7 +12,7 @@ from .team import assemble
 
 @jit(parallel=True)
 def _launch(work, arena, job, workers):
-    """Let all workers run the code at `work`, each as far as the others leave it something to do."""
+    """Let all workers run the code at `work`, until nothing is left to do."""
     for worker in prange(workers):
         call(work, (arena, job, worker))
 

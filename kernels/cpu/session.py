@@ -165,7 +165,7 @@ class Session:
 
     def run(self, steps=0):
         """Let the kernels work; return the number of steps done."""
-        wanted = min(workers_for(self._work, steps), self.max_workers)
+        wanted = min(workers_for(self._work, self.layout.plan.size, steps), self.max_workers)
         if wanted == 1 or steps <= 1:
             return self._run(wanted, steps)[0]
         if self._pace is None or wanted not in self._pace.seconds:
@@ -188,11 +188,16 @@ class Session:
     def _run(self, wanted, steps):
         """One call of the kernels; the steps done, and by how many workers."""
         with granted(wanted) as workers:
-            if workers not in self._shares:
-                units, bounds = self.layout.units(workers)
-                self._shares[workers] = units, bounds, _address(units), _address(bounds)
-            units, _, *addresses = self._shares[workers]
-            job = self.job
-            job["workers"], job["n_units"] = workers, len(units)
-            job["units"], job["bounds"] = addresses
+            if workers != self.job["workers"]:
+                self._share_among(workers)
             return run(self.jobs, steps), workers
+
+    def _share_among(self, workers):
+        """Cut phases into queues for so many workers."""
+        if workers not in self._shares:
+            units, bounds = self.layout.units(workers)
+            self._shares[workers] = units, bounds, _address(units), _address(bounds)
+        units, _, *addresses = self._shares[workers]
+        job = self.job
+        job["workers"], job["n_units"] = workers, len(units)
+        job["units"], job["bounds"] = addresses

@@ -246,8 +246,8 @@ def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
     _loss_and_delta(task, space, 0, rows, first, losses, scratch)
     if task.mode == EXAMPLE_GRADIENTS:
         _backward(task, arena, space, 0, rows, scratch)
-        for l in range(task.n_layers):
-            layer = layer_at(task, l)
+        for i_layer in range(task.n_layers):
+            layer = layer_at(task, i_layer)
             for i in range(rows):
                 place = (first + i) * task.flat_parameters + layer.flat
                 example_gradient(task, out + place, layer, space, i)

@@ -9,17 +9,24 @@ of a result never depend on it.
 import contextlib
 import os
 import threading
+from functools import cache
+from time import perf_counter
 
 import numba
 
-# Multiply-adds that keep one worker busy for some five times what it costs to wake it.
-_WORK_PER_WORKER = {"omp": 250_000, "tbb": 500_000, "workqueue": 20_000_000}
-# The same for the next step, when all are awake: they meet twice, and read what others have written.
-_WORK_PER_STEP = 50_000
+# What parallel work costs, measured (docs/threads.md), in nanoseconds.
+_MULTIPLY_ADD = 0.02  # on one core
+_PARAMETER = 0.3  # that another core has written, and each worker reads
+_LAUNCH = {"omp": 1e4, "tbb": 4e4, "workqueue": 2e5}  # of a parallel region
+_MEETINGS = 1e3  # two in each step
+_AWAKE = 5e-3  # seconds for which threads wait for more work before they sleep
+_WAKING = 8e6  # two ticks of the scheduler, if it puts a thread that wakes on a busy core
 
 _entry = threading.Lock()
 _process = os.getpid()
 _threads = numba.config.NUMBA_NUM_THREADS
+# By the clock: when the other threads last had work, anybody had, and since when without a pause.
+_last_shared = _last_work = _busy_since = float("-inf")
 
 
 def set_threads(count):
@@ -33,30 +40,42 @@ def get_threads():
     return _threads
 
 
+@cache
 def threading_layer():
     """Name of Numba's threading layer, loaded if it was not."""
     numba.np.ufunc.parallel._launch_threads()
     return numba.threading_layer()
 
 
-def workers_for(work, steps):
-    """How many workers may pay for so many `steps`, or an evaluation (0), of `work` multiply-adds."""
+def workers_for(work, parameters, steps):
+    """How many workers may pay for `steps` of `work` multiply-adds each; 0 are an evaluation."""
+    global _busy_since
     if _threads == 1:
         return 1
-    to_wake = _WORK_PER_WORKER.get(threading_layer(), 500_000)
-    return max(1, min(_threads, work // _WORK_PER_STEP, work * max(steps, 1) // to_wake))
+    now = perf_counter()
+    if now - _last_work > _AWAKE:
+        _busy_since = now
+    saved = (1 - 1 / _threads) * _MULTIPLY_ADD * work
+    lost = _PARAMETER * parameters + (_MEETINGS if steps else 0)
+    once = _LAUNCH.get(threading_layer(), 4e4)
+    if now - _last_shared > _AWAKE and now - _busy_since < _WAKING * 1e-9:
+        once += _WAKING  # who has been busy for as long as that will go on
+    return _threads if max(steps, 1) * (saved - lost) > once else 1
 
 
 @contextlib.contextmanager
 def granted(workers):
     """Hold the workers that this thread may have now: all it asks for, or one."""
+    global _last_shared, _last_work
     if workers == 1 or os.getpid() != _process or not _entry.acquire(blocking=False):
         yield 1
+        _last_work = perf_counter()
         return
     try:
         numba.set_num_threads(workers)
         yield workers
     finally:
+        _last_shared = _last_work = perf_counter()
         _entry.release()
 
 

@@ -31,6 +31,7 @@ class Training:
         self.epoch = 0  # its number keys the shuffle
         self._seed = np.uint64(seed)
         self._order = np.empty(len(X), np.int64) if shuffle else None
+        self._partners = np.empty(16, np.int64)  # room for the shuffle
         self._ordered = None  # the epoch whose order stands in _order
         self._session = Session(plan, get_threads(), batch_size, optimizer)
         self._session.bind(TRAIN, X, y, weights)
@@ -73,7 +74,7 @@ class Training:
         """
         if self._order is not None and self._ordered != self.epoch:
             self._ordered = None
-            shuffle(self._order, self._seed, self.epoch)
+            shuffle(self._order, self._partners, self._seed, self.epoch)
             self._ordered = self.epoch
         self._session.job["rates"] = learning_rates.ctypes.data
         return self._session.run(min(len(learning_rates), self.batches - self.batch))

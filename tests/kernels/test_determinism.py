@@ -117,7 +117,7 @@ def test_the_number_of_workers_may_change_at_every_step(serial, threads, monkeyp
 @pytest.mark.skipif(cpu.get_threads() < 2, reason="one core only")
 def test_the_clock_that_chooses_the_workers_does_not_show(serial, threads, monkeypatch):
     threads(2)
-    monkeypatch.setattr(session, "workers_for", lambda work, steps: 2)
+    monkeypatch.setattr(session, "workers_for", lambda *costs: 2)
     ticks = np.random.default_rng(0).choice([1e-7, 1e-3, 0.2], 1000).cumsum()
     monkeypatch.setattr(session, "perf_counter", itertools.cycle(ticks.tolist()).__next__)
     assert all_bits() == serial
@@ -160,6 +160,7 @@ def test_bits_do_not_depend_on_the_blocks_kept_between_the_sweeps(
 
 @each_dtype
 def test_bits_do_not_depend_on_the_activations_kept_between_the_sweeps(dtype, monkeypatch):
+    monkeypatch.setattr(session, "BLOCKED_PARAMETERS", 0)  # no blocks
     case = Case("many", (150, 120, 2), ("tanh", "identity"), "squared_error", 1100)
     run = Run(case, Adam(0.01), batch_size=1050, epochs=1, weighted=True)
     assert chunks(run, dtype) == 1
