@@ -167,7 +167,8 @@ class Session:
         """Let the kernels work; return the number of steps done."""
         wanted = min(workers_for(self._work, self.layout.plan.size, steps), self.max_workers)
         if wanted == 1 or steps <= 1:
-            return self._run(wanted, steps)[0]
+            done, self._workers = self._run(wanted, steps)
+            return done
         if self._pace is None or wanted not in self._pace.seconds:
             self._pace = Pace(wanted)
         done, now = 0, perf_counter()

@@ -106,7 +106,7 @@ class Pace:
         if now < self._next_trial:
             workers, look = faster, self.LOOK
         else:
-            workers, look = slower, self.LOOK / 8
+            workers, look = slower, self.LOOK / 4
         steps = max(1, int(look / self.seconds[workers]))
         return workers, steps if workers == 1 else min(steps, self.MOST_STEPS)
 
