@@ -23,8 +23,13 @@ test: $(VENV)/test.stamp
 
 # Doctests are collected by `make test`; here they would only import the peers.
 bench: $(VENV)/bench.stamp
-	@$(BIN)/python -m pytest bench --quiet --override-ini addopts=
-	@$(BIN)/python -m bench.race
+	@mkdir -p bench/results
+	@$(BIN)/python -m pytest bench --quiet --override-ini addopts= \
+		--benchmark-json bench/results/own.json
+	@$(BIN)/python -m bench.race --json bench/results/race.json
+	@$(BIN)/python -m bench.growth
+	@$(BIN)/python -m bench.choices
+	@$(BIN)/python -m bench.report
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check --quiet .

@@ -1,8 +1,9 @@
 """The cells of the speed tables: what is computed, how much work that is, and what is right.
 
-The networks and sizes themselves are `fastbatch.verification.CELLS`, which the tests use too.
+`fastbatch.verification.CELLS`, which the tests use too, and those that would take tests too long.
 """
 
+import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -10,23 +11,82 @@ import numpy as np
 
 import fastbatch as fb
 from fastbatch.backends import load
-from fastbatch.verification import CELLS
+from fastbatch.verification import CELLS as TESTED
+from fastbatch.verification import Case
 
 LR = 1e-3  # of Adam, with the usual other constants, in every benchmark
 SEED = 0  # of the shuffles
 
+
+@dataclass(frozen=True)
+class Cell(Case):
+    """A case whose speed is measured: in which dtype, and whether X is a memory-mapped file."""
+
+    dtype: str = "float32"
+    memmap: bool = False
+
+    @property
+    def label(self):
+        """Widths, batch size and whatever is not the rule: "64-(16 x 64)-10 tanh, 32, float64"."""
+        inputs, *hidden, outputs = self.widths
+        if len(hidden) > 4 and len(set(hidden)) == 1:
+            hidden = [f"({len(hidden)} x {hidden[0]})"]
+        network = "-".join(map(str, (inputs, *hidden, outputs)))
+        if self.activations[0] not in ("relu", "identity"):
+            network += f" {self.activations[0]}"
+        exceptions = [self.dtype] * (self.dtype != "float32") + ["X on disk"] * self.memmap
+        return ", ".join([network, f"{self.batch_size:,}", *exceptions])
+
+
+def _cells():
+    tested = {name: Cell(**vars(case)) for name, case in TESTED.items()}
+    digits, mnist = tested["digits"], tested["mnist"]
+
+    def classifier(name, widths, batch_size, examples):
+        activations = ("relu",) * (len(widths) - 2) + ("identity",)
+        return Cell(name, widths, activations, "cross_entropy", examples, batch_size=batch_size)
+
+    def activated(activation):
+        layers = (activation, activation, "identity")
+        return replace(mnist, name=f"mnist-{activation}", activations=layers)
+
+    others = [
+        classifier("logistic", (784, 10), 256, 12_800),
+        classifier("deep", (64,) * 17 + (10,), 64, 2048),
+        replace(digits, name="online", batch_size=1, examples=1024),
+        replace(mnist, name="large-batch", batch_size=8192, examples=16_384),
+        classifier("odd", (100, 37, 53, 3), 33, 2112),
+        replace(digits, name="digits-float64", dtype="float64"),
+        activated("tanh"),
+        activated("gelu"),
+        # 186 MB. In 469 steps of 128, on random labels, rounding would grow to 2 % of the loss's
+        # change and hide mistakes.
+        replace(mnist, name="memmap", memmap=True, batch_size=1024, examples=59_392),
+    ]
+    return tested | {cell.name: cell for cell in others}
+
+
+CELLS = _cells()
 ONE_STEP = replace(CELLS["digits"], examples=CELLS["digits"].batch_size)
 
 
 def network(cell):
-    """The cell's network, in float32."""
-    layers = [fb.Dense(op.outputs, op.activation) for op in cell.plan("float32").layers]
-    return fb.Network(layers, cell.widths[0], cell.loss)
+    """The cell's network."""
+    layers = [fb.Dense(op.outputs, op.activation) for op in cell.plan(cell.dtype).layers]
+    return fb.Network(layers, cell.widths[0], cell.loss, dtype=cell.dtype)
+
+
+def on_disk(X):
+    """A memory-mapped copy of X, in a file that vanishes with it."""
+    with tempfile.TemporaryFile() as file:
+        copy = np.memmap(file, X.dtype, mode="w+", shape=X.shape)
+    copy[:] = X
+    return copy
 
 
 def multiply_adds(cell):
     """Multiply-adds of one batch by function; biases, activations and the update do not count."""
-    weights = [layer.inputs * layer.outputs for layer in cell.plan("float32").layers]
+    weights = [layer.inputs * layer.outputs for layer in cell.plan(cell.dtype).layers]
     forward = cell.batch_size * sum(weights)
     # Backward: a product for the weights of each layer, and one for the deltas of all but the
     # first, whose input has no gradient.

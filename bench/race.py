@@ -1,10 +1,13 @@
-"""Whole shuffled epochs, fastbatch beside its peers: ``python -m bench.race --cells tiny digits``.
+"""fastbatch beside its peers: ``python -m bench.race --cells tiny digits --task train``.
+
+Two tasks: whole shuffled epochs ("train"), and the outputs of all examples in one call ("forward").
 
 Every contender is a process of its own (`bench.peers`) with the same network, initial parameters,
-data and optimiser.  First each shows that it computes the same: its losses, before and after an
-epoch with the examples in order, must be those of the reference.  Then they take turns, in
-changing order, while all others wait; a turn is one epoch, or as many as fill the least time.
-All of a turn is timed, and divided by its steps.  The first turn of each does not count.
+data and optimiser.  First each shows that it computes the same: its outputs, and its losses before
+and after an epoch with the examples in order, must be those of the reference.  Then they take
+turns, in changing order, while all others wait; a turn is one epoch or call, or as many as fill the
+least time.  All of a turn is timed, and divided by its batches.  The first turn of each does not
+count.
 
 Nobody works while others are timed: threads that wait for more work spin for 10 ms (OpenMP, in
 PyTorch and fastbatch) or 100 ms (OpenBLAS, in scikit-learn) before they sleep, hence the pause.
@@ -25,34 +28,38 @@ import numpy as np
 
 from bench import report
 from bench.cells import CELLS, LR, Trajectory, batches, trajectory
-from bench.peers import CONTENDERS, OURS
+from bench.machine import machine, peaks
+from bench.peers import CONTENDERS, OURS, TASKS
+from fastbatch.backends import load
 
 ROOT = Path(__file__).parents[1]
 # Of the change of the loss in an epoch. Peers deviate by up to 0.0008 where they work out Adam's
 # bias correction in float32, scikit-learn by 0.006, because its eps is not bias-corrected.
 TOLERANCE = 0.01
+ROUNDINGS = 1000  # of the largest output
 
 
 @dataclass
 class Result:
-    """What came of one contender in one cell."""
+    """What came of one contender in one task of one cell."""
 
     cell: str
     contender: str
+    task: str
     version: str = ""
     failure: str = ""  # why there are no times
-    microseconds: list[float] = field(default_factory=list)  # a step, one for each turn
+    microseconds: list[float] = field(default_factory=list)  # for a batch, one for each turn
 
 
 class Runner:
-    """A contender's process, which fills in its result."""
+    """A contender's process, in one cell."""
 
-    def __init__(self, result, problem):
-        self.result = result
+    def __init__(self, name, problem):
+        self.name = name
+        self.version = self.failure = ""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (as long as the process)
-        script = CONTENDERS[result.contender].script
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"bench.peers.{script}", str(problem)],
+            [sys.executable, "-m", f"bench.peers.{CONTENDERS[name].script}", str(problem)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -67,23 +74,26 @@ class Runner:
             return json.loads(line)
         self._errors.seek(0)
         last = self._errors.read().strip().rpartition("\n")[2]
-        self.result.failure = last or "ended without a word"
+        self.failure = last or "ended without a word"
         return None
 
-    def check(self, truth):
-        """Wait until it is ready; it fails if it has not computed `truth`."""
+    def check(self, cell):
+        """Wait until it is ready; it fails if it has not computed what the reference has."""
         answer = self._answer()
-        if answer:
-            self.result.version = answer["version"]
-            found = Trajectory(answer["before"], answer["after"])
-            if not found.agrees(truth, TOLERANCE):
-                self.result.failure = f"computes something else: {found}, not {truth}"
+        if not answer:
+            return
+        self.version = answer["version"]
+        found, truth = Trajectory(answer["before"], answer["after"]), trajectory(cell)
+        if not found.agrees(truth, TOLERANCE):
+            self.failure = f"computes something else: {found}, not {truth}"
+        if not answer["error"] < ROUNDINGS * np.finfo(cell.dtype).eps:
+            self.failure = f"computes other outputs, by {answer['error']:.1e} of the largest"
 
-    def turn(self):
-        """Let it train; return the epochs and seconds of this turn, None if it has failed."""
-        if self.result.failure:
+    def turn(self, task):
+        """Let it work; return how many times and seconds it did so, None if it has failed."""
+        if self.failure:
             return None
-        self._process.stdin.write("go\n")
+        self._process.stdin.write(f"{task}\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -99,39 +109,87 @@ class Runner:
         self._errors.close()
 
 
-def write_problem(path, cell, seconds):
+def write_problem(folder, cell, seconds):
     """What `bench.peers.contest.Contest` reads."""
-    theta, X, y, _ = cell.data("float32")
+    theta, X, y, _ = cell.data(cell.dtype)
+    outputs = load("reference").outputs(cell.plan("float64"), *map(np.float64, (theta, X)))
+    for name, array in {"theta": theta, "X": X, "y": y, "outputs": outputs}.items():
+        np.save(folder / f"{name}.npy", array)
     problem = {
         "widths": cell.widths,
         "activation": cell.activations[0],
         "loss": cell.loss,
         "batch_size": cell.batch_size,
+        "memmap": cell.memmap,
         "lr": LR,
         "seconds": seconds,
     }
-    np.savez(path, theta=theta, X=X, y=y, problem=json.dumps(problem))
+    (folder / "problem.json").write_text(json.dumps(problem))
 
 
-def race(cell, names, rounds, seconds, pause):
-    """The results of all contenders in one cell."""
-    results = [Result(cell.name, name) for name in names]
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        problem = Path(folder) / "problem.npz"
-        write_problem(problem, cell, seconds)
+def race(cell, names, rounds=7, seconds=0.15, pause=0.15, tasks=TASKS):
+    """The results of all contenders in one cell.
+
+    Parameters
+    ----------
+    cell : bench.cells.Cell
+    names : sequence of str
+        Of `bench.peers.CONTENDERS`; who lacks the cell's activation has no result, and nobody has
+        one for a task that is not theirs.
+    rounds : int
+        Turns of each contender that count.
+    seconds : float
+        The least length of a turn.
+    pause : float
+        Seconds between turns.
+    tasks : sequence of {"train", "forward"}
+
+    Returns
+    -------
+    list of Result
+    """
+    names = [name for name in names if not lacking(cell, name)]
+    results = []
+    with tempfile.TemporaryDirectory() as path, ExitStack() as stack:
+        folder = Path(path)
+        write_problem(folder, cell, seconds)
         runners = []
-        for result in results:
-            runners.append(stack.enter_context(closing(Runner(result, problem))))
-            runners[-1].check(trajectory(cell))
-        for number in range(rounds + 1):
-            for runner in runners:
-                time.sleep(pause)
-                turn = runner.turn()
-                if turn and number > 0:
-                    steps = turn["epochs"] * batches(cell)
-                    runner.result.microseconds.append(1e6 * turn["seconds"] / steps)
-            runners = [*runners[1:], runners[0]] if number % 2 else runners[::-1]
+        for name in names:  # one after the other: each finds out undisturbed what is fast
+            runners.append(stack.enter_context(closing(Runner(name, folder))))
+            runners[-1].check(cell)
+        for task in tasks:
+            here = [runner for runner in runners if task in CONTENDERS[runner.name].tasks]
+            times = take_turns(here, task, rounds, pause)
+            results += [
+                Result(
+                    cell.name,
+                    runner.name,
+                    task,
+                    runner.version,
+                    runner.failure,
+                    [1e6 * t / batches(cell) for t in times[runner.name]],
+                )
+                for runner in here
+            ]
     return results
+
+
+def take_turns(runners, task, rounds, pause):
+    """Seconds that each runner took to do the task once, by turns."""
+    times = {runner.name: [] for runner in runners}
+    for number in range(rounds + 1):
+        for runner in runners:
+            time.sleep(pause)
+            turn = runner.turn(task)
+            if turn and number > 0:
+                times[runner.name].append(turn["seconds"] / turn["times"])
+        runners = [*runners[1:], runners[0]] if number % 2 else runners[::-1]
+    return times
+
+
+def lacking(cell, name):
+    """The activations of the cell that a contender does not have."""
+    return sorted(set(CONTENDERS[name].lacks) & set(cell.activations))
 
 
 def missing(name):
@@ -139,29 +197,52 @@ def missing(name):
     return [module for module in CONTENDERS[name].needs if find_spec(module) is None]
 
 
+def absences(cells, names):
+    """Why there are contenders without times, a line for each."""
+    for name in names:
+        if modules := missing(name):
+            cure = "pip install 'fastbatch[bench]'"
+            yield f"{name} did not run, for want of {', '.join(modules)}: {cure}"
+        else:
+            for cell in cells:
+                if activations := lacking(cell, name):
+                    yield f"{name} has no {', '.join(activations)}, so no times in {cell.name}"
+
+
 def main(argv=None):
     """Run from the command line; 1 if a contender failed or computed something else."""
     parser = argparse.ArgumentParser(prog="python -m bench.race", description=__doc__)
     peers = [name for name in CONTENDERS if name != OURS]
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
+    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--peers", nargs="*", choices=peers, default=peers)
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each that count")
-    parser.add_argument("--seconds", type=float, default=0.25, help="least length of a turn")
-    parser.add_argument("--pause", type=float, default=0.2, help="seconds between turns")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each that count")
+    parser.add_argument("--seconds", type=float, default=0.15, help="least length of a turn")
+    parser.add_argument("--pause", type=float, default=0.15, help="seconds between turns")
     parser.add_argument("--json", type=Path, help="also write all turns to this file")
     options = parser.parse_args(argv)
 
-    lacking = {name: missing(name) for name in options.peers}
-    names = [OURS, *(name for name in options.peers if not lacking[name])]
-    results = []
-    for number, name in enumerate(options.cells, 1):
-        print(f"{name} ({number} of {len(options.cells)})", file=sys.stderr, flush=True)
-        results += race(CELLS[name], names, options.rounds, options.seconds, options.pause)
+    cells = [CELLS[name] for name in options.cells]
+    names = [OURS, *options.peers]
+    installed = [name for name in names if not missing(name)]
+    results, start = [], time.perf_counter()
+    for number, cell in enumerate(cells, 1):
+        place = f"{number} of {len(cells)}, after {time.perf_counter() - start:.0f} s"
+        print(f"{cell.name} ({place})", file=sys.stderr, flush=True)
+        results += race(
+            cell, installed, options.rounds, options.seconds, options.pause, options.task
+        )
 
-    print(report.table(results, names))
-    print("\n".join(f"* {line}" for line in report.notes(results, lacking)))
+    document = {
+        "machine": machine(),
+        "peak": peaks(),
+        "cells": {cell.name: cell.label for cell in cells},
+        "absences": list(absences(cells, names)),
+        "results": [asdict(result) for result in results],
+    }
+    print("\n\n".join(report.race_sections(document)))
     if options.json:
-        document = {"machine": report.machine(), "results": [asdict(r) for r in results]}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     return int(any(result.failure for result in results))
 

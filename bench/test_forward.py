@@ -11,9 +11,9 @@ from fastbatch.verification import error_in_bounds
 
 def test_forward(cell, measure):
     net = network(cell)
-    theta, X, y, _ = cell.data("float32")
+    theta, X, y, _ = cell.data(cell.dtype)
     X, y = X[: cell.batch_size], y[: cell.batch_size]
     truth, bound = Sweep(net.plan, theta, X, y).outputs()
     assert error_in_bounds(net.predict(theta, X), truth, bound) < 1
 
-    measure(lambda: net.predict(theta, X), multiply_adds(cell)["forward"])
+    measure(lambda: net.predict(theta, X), multiply_adds(cell)["forward"], dtype=cell.dtype)

@@ -11,7 +11,7 @@ from fastbatch.verification import error_in_bounds
 
 def test_value_and_grad(cell, measure):
     net = network(cell)
-    theta, X, y, _ = cell.data("float32")
+    theta, X, y, _ = cell.data(cell.dtype)
     X, y = X[: cell.batch_size], y[: cell.batch_size]
     sweep = Sweep(net.plan, theta, X, y)
     value, gradient = net.value_and_grad(theta, X, y)
@@ -19,4 +19,8 @@ def test_value_and_grad(cell, measure):
     assert error_in_bounds(value, *sweep.value(None, scale)) < 1
     assert error_in_bounds(gradient, *sweep.gradient(None, scale)) < 1
 
-    measure(lambda: net.value_and_grad(theta, X, y), multiply_adds(cell)["value_and_grad"])
+    measure(
+        lambda: net.value_and_grad(theta, X, y),
+        multiply_adds(cell)["value_and_grad"],
+        dtype=cell.dtype,
+    )

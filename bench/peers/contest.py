@@ -1,19 +1,23 @@
 """A contender's side of the race: what it is given, and how it takes its turns.
 
 A contender trains one epoch with the examples in order and keeps the outputs before and after,
-does whatever it needs to be warm, and from then on trains shuffled epochs, all that it does for
-an epoch (the shuffle, the gathering of rows) being timed::
+does whatever it needs to be warm, and then works: a time of "train" is a shuffled epoch with all
+that it takes (the shuffle, the gathering of rows), a time of "forward" the outputs of all examples
+at the initial parameters, in one call::
 
     contest = Contest()
     ...
     contest.ready("name 1.0", outputs_before, outputs_after)
-    while contest.another_epoch():
+    while contest.again("train"):
+        ...
+    while contest.again("forward"):
         ...
 """
 
 import json
 import os
 import sys
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -25,41 +29,44 @@ def cores():
 
 
 class Contest:
-    """The problem in the file that the command line names, and the turns.
+    """The problem in the folder that the command line names, and the turns.
 
     Attributes
     ----------
     widths : list of int
         Of the input, the hidden layers and the output.
-    activation : {"relu", "tanh"}
-        Of the hidden layers; the output has none.
+    activation : {"relu", "tanh", "gelu", "identity"}
+        Of the hidden layers ("identity" where there are none); the output has none.
     loss : {"squared_error", "cross_entropy"}
         Summed over the outputs, averaged over a batch.
     batch_size : int
         The number of examples is a multiple of it.
     lr : float
         Of Adam with beta1 0.9, beta2 0.999 and eps 1e-8.
-    theta : ndarray, shape (P,), float32
-        The initial parameters.
+    theta : ndarray, shape (P,)
+        The initial parameters; their dtype, float32 or float64, is that of everything.
     weights : list of pair of ndarray
         The same by layers: the weight (inputs, outputs) and the bias (outputs,) of each.
-    X : ndarray, shape (N, inputs), float32
-    y : ndarray, shape (N, K) of float32, or (N,) of int64 labels
+    X : ndarray, shape (N, inputs)
+        Perhaps a memory-mapped file, not to be written to.
+    y : ndarray, shape (N, K), or (N,) of int64 labels
     """
 
     def __init__(self):
         # What libraries print goes where errors go; standard output belongs to the race.
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
-        with np.load(sys.argv[1]) as file:
-            self.theta, self.X, self.y = file["theta"], file["X"], file["y"]
-            problem = json.loads(str(file["problem"]))
+        folder = Path(sys.argv[1])
+        problem = json.loads((folder / "problem.json").read_text())
+        self.theta, self.y = np.load(folder / "theta.npy"), np.load(folder / "y.npy")
+        self.X = np.load(folder / "X.npy", mmap_mode="r" if problem["memmap"] else None)
         self.widths = problem["widths"]
         self.activation = problem["activation"]
         self.loss = problem["loss"]
         self.batch_size = problem["batch_size"]
         self.lr = problem["lr"]
         self.weights = list(self._layers())
+        self._truth = np.load(folder / "outputs.npy")
         self._least_seconds = problem["seconds"]
 
     def _layers(self):
@@ -71,28 +78,42 @@ class Contest:
 
     def ready(self, version, before, after):
         """Report the outputs (N, K) before and after an epoch in order, and wait for a turn."""
-        self._answer(version=version, before=self._mean_loss(before), after=self._mean_loss(after))
+        before, truth, after = map(self._comparable, (before, self._truth, after))
+        self._answer(
+            version=version,
+            error=float(abs(before - truth).max() / abs(truth).max()),
+            before=self._mean_loss(before),
+            after=self._mean_loss(after),
+        )
         self._wait()
 
-    def another_epoch(self):
-        """Whether to train another epoch; if this turn is over, the answer comes in the next."""
+    def again(self, task):
+        """Whether to do the task once more; if this turn is over, the answer comes in the next."""
         seconds = perf_counter() - self._start
-        if seconds >= self._least_seconds:
-            self._answer(epochs=self._epochs, seconds=seconds)
+        if self._times and seconds >= self._least_seconds:
+            self._answer(times=self._times, seconds=seconds)
             self._wait()
-        self._epochs += 1
-        return self._go
+        if task != self._task:
+            return False
+        self._times += 1
+        return True
 
     def _wait(self):
-        self._go = sys.stdin.readline() == "go\n"
-        self._epochs, self._start = 0, perf_counter()
+        self._task = sys.stdin.readline().strip()  # none at the end of the race
+        self._times, self._start = 0, perf_counter()
 
     def _answer(self, **answer):
         print(json.dumps(answer), file=self._answers, flush=True)
 
-    def _mean_loss(self, outputs):
+    def _comparable(self, outputs):
+        """Outputs in float64; for cross-entropy, whose outputs only differ, log-probabilities."""
         p = np.asarray(outputs, np.float64)
         if self.loss == "squared_error":
-            return float(np.square(p - self.y).sum(axis=1).mean())
+            return p
         p = p - p.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(p).sum(axis=1)) - p[np.arange(len(p)), self.y]).mean())
+        return p - np.log(np.exp(p).sum(axis=1, keepdims=True))
+
+    def _mean_loss(self, p):
+        if self.loss == "squared_error":
+            return float(np.square(p - self.y).sum(axis=1).mean())
+        return float(-p[np.arange(len(p)), self.y].mean())

@@ -1,6 +1,7 @@
 """What the two JAX contenders share: the network, its loss, and a step of optax's Adam."""
 
 import os
+from functools import partial
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -13,7 +14,13 @@ class Model:
     """Functions of a contest's problem, to be jitted by whoever uses them."""
 
     def __init__(self, contest):
-        self._activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[contest.activation]
+        jax.config.update("jax_enable_x64", contest.theta.dtype == "float64")
+        self._activation = {
+            "relu": jax.nn.relu,
+            "tanh": jnp.tanh,
+            "gelu": partial(jax.nn.gelu, approximate=False),
+            "identity": lambda z: z,
+        }[contest.activation]
         self._loss = contest.loss
         self._adam = optax.adam(contest.lr)
 

@@ -28,7 +28,7 @@ def main():
     rng = np.random.default_rng(0)
     state = model.initial(contest.weights)
     contest.ready(f"jax {jax.__version__}", before, after)
-    while contest.another_epoch():
+    while contest.again("train"):
         state, loss = epoch(state, rng.permutation(in_order))
         loss.block_until_ready()
 

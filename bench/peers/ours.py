@@ -9,7 +9,7 @@ def main():
     X, y = contest.X, contest.y
     *hidden, outputs = contest.widths[1:]
     layers = [*(fb.Dense(width, contest.activation) for width in hidden), fb.Dense(outputs)]
-    net = fb.Network(layers, contest.widths[0], contest.loss)
+    net = fb.Network(layers, contest.widths[0], contest.loss, dtype=contest.theta.dtype.name)
 
     def trainer(shuffle):
         """One that has trained its first epoch."""
@@ -28,9 +28,11 @@ def main():
 
     shuffled = trainer(shuffle=True)
     contest.ready(f"fastbatch {fb.__version__}", before, after)
-    if contest.another_epoch():
+    if contest.again("train"):
         endless = 10**9
-        shuffled.fit(X, y, epochs=endless, callbacks=[lambda *_: not contest.another_epoch()])
+        shuffled.fit(X, y, epochs=endless, callbacks=[lambda *_: not contest.again("train")])
+    while contest.again("forward"):
+        net.predict(contest.theta, X)
 
 
 if __name__ == "__main__":

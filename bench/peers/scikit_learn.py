@@ -43,15 +43,17 @@ def main():
             return np.log(model.predict_proba(X))
         return model.predict(X).reshape(contest.y.shape)
 
-    model = estimator(shuffle=False)
-    after = outputs(model)
-    model.coefs_, model.intercepts_ = zip(*contest.weights, strict=True)
-    before = outputs(model)
+    initial = estimator(shuffle=False)
+    after = outputs(initial)
+    initial.coefs_, initial.intercepts_ = zip(*contest.weights, strict=True)
+    before = outputs(initial)
 
     model = estimator(shuffle=True)
     contest.ready(f"scikit-learn {sklearn.__version__}", before, after)
-    while contest.another_epoch():
+    while contest.again("train"):
         model.partial_fit(X, y)
+    while contest.again("forward"):
+        initial.predict_proba(X) if classifies else initial.predict(X)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,15 @@ from bench.peers.contest import Contest, cores
 
 def build(contest):
     """The network with the initial parameters."""
-    activation = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[contest.activation]
+    activation = {
+        "relu": torch.nn.ReLU,
+        "tanh": torch.nn.Tanh,
+        "gelu": torch.nn.GELU,
+        "identity": torch.nn.Identity,
+    }[contest.activation]
     modules = []
     for weight, bias in contest.weights:
-        linear = torch.nn.Linear(*weight.shape)
+        linear = torch.nn.Linear(*weight.shape, dtype=torch.from_numpy(weight).dtype)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(weight.T))
             linear.bias.copy_(torch.from_numpy(bias))
@@ -20,7 +25,7 @@ def build(contest):
 
 
 def main(compiled=False):
-    """Race; with torch.compile around the loss of a batch and around Adam's step, or without."""
+    """Race; with torch.compile around net, loss of a batch and Adam's step, or without."""
     wrap = torch.compile if compiled else lambda function: function
     adam = {"foreach": False} if compiled else {"fused": True}  # the faster one of each
     contest = Contest()
@@ -48,20 +53,23 @@ def main(compiled=False):
 
         return net, epoch
 
+    @torch.inference_mode()
     def outputs(net):
-        with torch.no_grad():
-            return net(X).numpy()
+        return net(X)
 
+    initial = wrap(build(contest))
+    before = outputs(initial)
     net, epoch = start()
-    before = outputs(net)
     epoch(torch.arange(len(X)))
     after = outputs(net)
 
     net, epoch = start()
     epoch(torch.randperm(len(X)))
     contest.ready(f"torch {torch.__version__}", before, after)
-    while contest.another_epoch():
+    while contest.again("train"):
         epoch(torch.randperm(len(X)))
+    while contest.again("forward"):
+        outputs(initial)
 
 
 if __name__ == "__main__":

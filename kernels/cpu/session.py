@@ -13,7 +13,7 @@ from .product import product
 from .run import run
 from .simd import VECTOR_BYTES
 from .team import words_for
-from .threads import Pace, granted, workers_for
+from .threads import UPDATE, Pace, granted, workers_for
 
 _TILE_BYTES = 256 * 1024  # activations of rows that go through the layers together
 _CHUNK_ELEMENTS = 1 << 22  # activations kept between the two sweeps
@@ -68,6 +68,7 @@ class Session:
         for name in JOB.names[JOB.names.index("momentum") :]:
             job[name] = getattr(optimizer, name, 0.0)
         self._shares = {}  # units and bounds, and their addresses, by number of workers
+        self._packed, self._transposed = None, False  # the parameters' bits; also transposed?
         self._pace = None
         self._workers = 0  # that the last steps were shared by
 
@@ -83,8 +84,8 @@ class Session:
             job["targets"] = _address(y)
             job["loss"] = loss_functions.number_of(self.layout.plan.loss, y)
         job["step"], job["batch"], job["loss_sum"], job["weight_sum"] = 0, 0, 0.0, 0.0
-        products, rows = (3, job["batch_size"]) if mode == TRAIN else (1, len(X))
-        self._work = int(products * rows * self.layout.plan.size)
+        products = 3 * job["batch_size"] + UPDATE if mode == TRAIN else len(X)
+        self._work = int(products * self.layout.parameters)
 
     def release(self):
         """Let go of the data."""
@@ -100,7 +101,7 @@ class Session:
         tile = min(256, round_up(max(fitting, 72), 24))
         if batch_size is None:
             job["capacity"] = tile
-        elif batch_size > BLOCK and layout.plan.size <= BLOCKED_PARAMETERS:
+        elif layout.plan.size <= min(BLOCKED_PARAMETERS, BLOCK * batch_size) and batch_size > BLOCK:
             job["blocked"], job["capacity"] = True, BLOCK
             blocks = max(_PARTIALS_ELEMENTS // layout.parameters, self.max_workers)
             job["chunk"] = min(blocks * BLOCK, round_up(batch_size, BLOCK))
@@ -154,9 +155,14 @@ class Session:
 
     def set_theta(self, theta):
         """Take over flat parameters."""
-        self.layout.pack(theta, self.region("theta"))
-        if self.job["mode"] not in (OUTPUTS, LOSSES):
+        bits = theta.view(f"u{theta.itemsize}")
+        if not np.array_equal(bits, self._packed):  # who predicts again often has the same
+            self.layout.pack(theta, self.region("theta"))
+            trains = self.job["rule"] >= 0  # and will change them
+            self._packed, self._transposed = None if trains else bits.copy(), False
+        if not self._transposed and self.job["mode"] not in (OUTPUTS, LOSSES):
             self.layout.pack_transposed(theta, self.arena)
+            self._transposed = True
 
     @property
     def state(self):
@@ -165,7 +171,7 @@ class Session:
 
     def run(self, steps=0):
         """Let the kernels work; return the number of steps done."""
-        wanted = min(workers_for(self._work, self.layout.plan.size, steps), self.max_workers)
+        wanted = min(workers_for(self._work, self.layout.parameters, steps), self.max_workers)
         if wanted == 1 or steps <= 1:
             done, self._workers = self._run(wanted, steps)
             return done

@@ -16,11 +16,16 @@ import numba
 
 # What parallel work costs, measured (docs/threads.md), in nanoseconds.
 _MULTIPLY_ADD = 0.02  # on one core
+UPDATE = 20  # multiply-adds that take as long as the update of a parameter
 _PARAMETER = 0.3  # that another core has written, and each worker reads
 _LAUNCH = {"omp": 1e4, "tbb": 4e4, "workqueue": 2e5}  # of a parallel region
 _MEETINGS = 1e3  # two in each step
-_AWAKE = 5e-3  # seconds for which threads wait for more work before they sleep
-_WAKING = 8e6  # two ticks of the scheduler, if it puts a thread that wakes on a busy core
+_SHARE = 5e3  # that a worker should have of a step, at least
+_WAKING = 1e6  # threads that sleep
+_AWAKE = 2e-4  # seconds until they do
+# Turns in which a thread of GNU OpenMP waits for others before it lets go of its core. By default
+# that takes some ms, and a thread that wakes on the same core has to wait for it meanwhile.
+_SPINS = {"GOMP_SPINCOUNT": "20000"}
 
 _entry = threading.Lock()
 _process = os.getpid()
@@ -43,24 +48,32 @@ def get_threads():
 @cache
 def threading_layer():
     """Name of Numba's threading layer, loaded if it was not."""
-    numba.np.ufunc.parallel._launch_threads()
+    added = {name: value for name, value in _SPINS.items() if name not in os.environ}
+    os.environ.update(added)  # which the library reads while it is loaded
+    try:
+        numba.np.ufunc.parallel._launch_threads()
+    finally:
+        for name in added:
+            del os.environ[name]
     return numba.threading_layer()
 
 
 def workers_for(work, parameters, steps):
     """How many workers may pay for `steps` of `work` multiply-adds each; 0 are an evaluation."""
     global _busy_since
-    if _threads == 1:
+    alone = _MULTIPLY_ADD * work
+    workers = min(_threads, int(alone / _SHARE))
+    if workers <= 1:
         return 1
     now = perf_counter()
     if now - _last_work > _AWAKE:
         _busy_since = now
-    saved = (1 - 1 / _threads) * _MULTIPLY_ADD * work
-    lost = _PARAMETER * parameters + (_MEETINGS if steps else 0)
-    once = _LAUNCH.get(threading_layer(), 4e4)
-    if now - _last_shared > _AWAKE and now - _busy_since < _WAKING * 1e-9:
-        once += _WAKING  # who has been busy for as long as that will go on
-    return _threads if max(steps, 1) * (saved - lost) > once else 1
+    # Who has been busy for as long as waking them takes will go on.
+    asleep = now - _last_shared > _AWAKE and now - _busy_since < _WAKING * 1e-9
+    if asleep and max(steps, 1) * alone < _WAKING:
+        return 1
+    gained = alone - alone / workers - _PARAMETER * parameters - (_MEETINGS if steps else 0)
+    return workers if max(steps, 1) * gained > _LAUNCH.get(threading_layer(), 4e4) else 1
 
 
 @contextlib.contextmanager

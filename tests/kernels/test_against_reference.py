@@ -103,3 +103,16 @@ def test_a_kept_session_gives_what_a_new_one_gives(dtype):
     ]
     for before, after in zip(first, again, strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+def test_parameters_that_were_changed_in_place_count():
+    case = next(iter(CASES.values()))
+    plan, (theta, X, y, _) = case.plan("float64"), case.data("float64")
+    for _ in range(2):
+        expected = reference.outputs(plan, theta, X)
+        np.testing.assert_allclose(cpu.outputs(plan, theta, X), expected, rtol=1e-12)
+        value, gradient = cpu.value_and_gradient(plan, theta, X, y, None, 1.0)
+        expected, expected_gradient = reference.value_and_gradient(plan, theta, X, y, None, 1.0)
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-12)
+        theta *= 2
