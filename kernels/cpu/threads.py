@@ -18,10 +18,11 @@ import numba
 _MULTIPLY_ADD = 0.02  # on one core
 UPDATE = 20  # multiply-adds that take as long as the update of a parameter
 _PARAMETER = 0.3  # that another core has written, and each worker reads
+_CACHED = 100_000  # parameters; of more, most are far from the core that wrote them, too
 _LAUNCH = {"omp": 1e4, "tbb": 4e4, "workqueue": 2e5}  # of a parallel region
 _MEETINGS = 1e3  # two in each step
 _SHARE = 5e3  # that a worker should have of a step, at least
-_WAKING = 1e6  # threads that sleep
+_WAKING = 4e6  # threads that sleep; 0.5e6 at best, 8e6 where _SPINS come too late
 _AWAKE = 2e-4  # seconds until they do
 # Turns in which a thread of GNU OpenMP waits for others before it lets go of its core. By default
 # that takes some ms, and a thread that wakes on the same core has to wait for it meanwhile.
@@ -72,8 +73,9 @@ def workers_for(work, parameters, steps):
     asleep = now - _last_shared > _AWAKE and now - _busy_since < _WAKING * 1e-9
     if asleep and max(steps, 1) * alone < _WAKING:
         return 1
-    gained = alone - alone / workers - _PARAMETER * parameters - (_MEETINGS if steps else 0)
-    return workers if max(steps, 1) * gained > _LAUNCH.get(threading_layer(), 4e4) else 1
+    lost = _PARAMETER * min(parameters, _CACHED) + (_MEETINGS if steps else 0)
+    gained = max(steps, 1) * (alone - alone / workers - lost)
+    return workers if gained > _LAUNCH.get(threading_layer(), 4e4) else 1
 
 
 @contextlib.contextmanager
@@ -85,6 +87,7 @@ def granted(workers):
         _last_work = perf_counter()
         return
     try:
+        threading_layer()
         numba.set_num_threads(workers)
         yield workers
     finally:
