@@ -252,3 +252,15 @@ def test_flatten_refuses_what_does_not_fit(change, error, message):
         net.flatten(net.unflatten(np.zeros(9)) | change)
     with pytest.raises(ValueError, match=r"parameter '0.bias' of shape \(3,\) is missing"):
         net.flatten({"0.weight": np.zeros((2, 3))})
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("columns", [3, 1024])
+def test_predict_says_where_a_number_is_not_finite(columns, bad, backend):
+    net = fb.Network([fb.Dense(4, "relu"), fb.Dense(1)], columns, "huber", backend=backend)
+    X = np.ones((500, columns), np.float32)
+    X[311, 2] = bad
+    with pytest.raises(ValueError, match=r"X\[311, 2\] is "):
+        net.predict(net.init(seed=0), X)
+    assert len(net.predict(net.init(seed=0), X, check_finite=False)) == 500
