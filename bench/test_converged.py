@@ -10,9 +10,8 @@ from time import perf_counter
 
 import numpy as np
 
-from bench.cells import CELLS, LR, SEED, batches, multiply_adds
-from fastbatch.backends import load
-from fastbatch.optimizers import Adam
+from bench.cells import CELLS, LR, batches, multiply_adds
+from bench.ways import start
 
 CELL = CELLS["digits"]
 EPOCHS = 2000  # the second moments of what gets no gradient halve in 700 steps, 12 epochs
@@ -20,21 +19,9 @@ TURNS = 30
 EPOCHS_OF_A_TURN = 10
 
 
-def start():
+def begin():
     """A training with the initial parameters, and a function that does so many epochs of it."""
-    theta, X, y, _ = CELL.data(CELL.dtype)
-    training = load("cpu").Training(
-        CELL.plan(CELL.dtype),
-        Adam(LR),
-        X,
-        y,
-        None,
-        batch_size=CELL.batch_size,
-        seed=SEED,
-        shuffle=True,
-    )
-    training.theta = theta
-    rates = np.full(batches(CELL), LR)
+    training, rates = start(CELL), np.full(batches(CELL), LR)
 
     def epochs(count=1):
         for _ in range(count):
@@ -47,9 +34,9 @@ def start():
 
 
 def test_converged(benchmark, measure):
-    fresh, train_fresh = start()
+    fresh, train_fresh = begin()
     first = fresh.snapshot()
-    _, train_converged = start()
+    _, train_converged = begin()
     assert train_converged(EPOCHS) < 1e-4
 
     measure(train_converged, multiply_adds(CELL)["step"], steps=batches(CELL))

@@ -10,10 +10,12 @@ from numba.extending import intrinsic
 from .simd import call_llvm
 
 _WORD_BYTES = 8
+# By the first part of a target's name: an intrinsic and its operands.
 _PAUSE = {
-    "x86": ("llvm.x86.sse2.pause", []),
-    "aarch64": ("llvm.aarch64.hint", [1]),
-}  # hint 1: yield
+    "x86_64": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.hint", [1]),  # "yield"
+    "arm64": ("llvm.aarch64.hint", [1]),
+}
 
 
 def _word(builder, words, index):
