@@ -24,6 +24,7 @@ _MEETINGS = 1e3  # two in each step
 _SHARE = 5e3  # that a worker should have of a step, at least
 _WAKING = 4e6  # threads that sleep; 0.5e6 at best, 8e6 where _SPINS come too late
 _AWAKE = 2e-4  # seconds until they do
+_PAUSE = 1e-3  # seconds without work, after which nobody counts as busy any more
 # Turns in which a thread of GNU OpenMP waits for others before it lets go of its core. By default
 # that takes some ms, and a thread that wakes on the same core has to wait for it meanwhile.
 _SPINS = {"GOMP_SPINCOUNT": "20000"}
@@ -67,7 +68,7 @@ def workers_for(work, parameters, steps):
     if workers <= 1:
         return 1
     now = perf_counter()
-    if now - _last_work > _AWAKE:
+    if now - _last_work > _PAUSE:
         _busy_since = now
     # Who has been busy for as long as waking them takes will go on.
     asleep = now - _last_shared > _AWAKE and now - _busy_since < _WAKING * 1e-9
