@@ -11,19 +11,34 @@ import numpy as np
 
 import fastbatch as fb
 from fastbatch.backends import load
+from fastbatch.clipping import PerExampleClip
+from fastbatch.optimizers import SGD, Adam, Optimizer
+from fastbatch.samplers import sampling
 from fastbatch.verification import CELLS as TESTED
 from fastbatch.verification import Case
 
-LR = 1e-3  # of Adam, with the usual other constants, in every benchmark
+LR = 1e-3  # in every benchmark
 SEED = 0  # of the shuffles
 
 
 @dataclass(frozen=True)
 class Cell(Case):
-    """A case whose speed is measured: in which dtype, and whether X is a memory-mapped file."""
+    """A case whose speed is measured.
+
+    Attributes
+    ----------
+    dtype : {"float32", "float64"}
+    memmap : bool
+        Whether X is a memory-mapped file.
+    optimizer : Optimizer
+    clip : PerExampleClip, optional
+        What training does to the gradient of each example.
+    """
 
     dtype: str = "float32"
     memmap: bool = False
+    optimizer: Optimizer = Adam(LR)  # noqa: RUF009  (it is immutable)
+    clip: PerExampleClip | None = None
 
     @property
     def label(self):
@@ -67,6 +82,15 @@ def _cells():
 
 
 CELLS = _cells()
+# Plain gradient descent, without and with clipping. Peers take seconds for a step of wide, so an
+# epoch of it has four.
+PLAIN = {
+    name: replace(CELLS[name], optimizer=SGD(LR)) for name in ("tiny", "digits", "mnist", "wide")
+}
+PLAIN["wide"] = replace(PLAIN["wide"], examples=2048)
+CLIPPED = {name: replace(cell, clip=PerExampleClip(1.0)) for name, cell in PLAIN.items()}
+# All gradients with one another, which are one batch.
+PAIRS = {"digits": replace(CELLS["digits"], examples=2000, batch_size=2000)}
 ONE_STEP = replace(CELLS["digits"], examples=CELLS["digits"].batch_size)
 
 
@@ -104,7 +128,7 @@ def batches(cell):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Mean loss over all examples at the initial parameters, and after one epoch of Adam."""
+    """Mean loss over all examples at the initial parameters, and after one epoch of training."""
 
     before: float
     after: float
@@ -126,9 +150,9 @@ def trajectory(cell, backend="reference", dtype="float64", shuffle=False):
     """What a backend makes of the cell's first epoch, the examples in order or shuffled."""
     kernels, plan = load(backend), cell.plan(dtype)
     theta, X, y, _ = cell.data(dtype)
-    training = kernels.Training(
-        plan, fb.Adam(LR), X, y, None, batch_size=cell.batch_size, seed=SEED, shuffle=shuffle
-    )
+    sampler = "shuffle" if shuffle else "sequential"
+    batches_of = sampling(sampler, kernels, X, None, batch_size=cell.batch_size, seed=SEED)
+    training = kernels.Training(plan, cell.optimizer, X, y, None, clip=cell.clip, **batches_of)
     training.theta = theta
     training.advance(np.full(batches(cell), LR))
     return Trajectory(

@@ -5,6 +5,8 @@ interval as small as possible, found by Remez exchange in 50 digits and then rou
 element type.  What each f is for, `_Constants` says.
 """
 
+from functools import partial
+
 import mpmath as mp
 
 mp.mp.dps = 50
@@ -78,12 +80,23 @@ def log_erfc(x):
     return mp.log(mp.erfc(x))
 
 
-def tables(bits, exp, tanh, log, erf, erfc, erf_split, erf_one):
-    """Print everything for numbers of `bits` bits; the first five are degrees."""
+def cos_tail(v):
+    return (mp.cos(2 * mp.pi * mp.sqrt(v)) - 1) / v
+
+
+def sin_tail(v, two_pi):
+    r = mp.sqrt(v)
+    return mp.sin(2 * mp.pi * r) / r - two_pi
+
+
+def tables(bits, exp, tanh, log, erf, erfc, cos, sin, erf_split, erf_one):
+    """Print everything for numbers of `bits` bits; the first seven are degrees."""
     ln2 = rounded(mp.log(2), bits)
     print(f"    log2e={float(rounded(1 / mp.log(2), bits))!r},")
     print(f"    ln2_high={float(ln2)!r},")
     print(f"    ln2_low={float(rounded(mp.log(2) - ln2, bits))!r},")
+    two_pi = rounded(2 * mp.pi, bits)
+    print(f"    two_pi={float(two_pi)!r},")
     # Weights turn the error of the tail into about the relative error of the whole.
     half = mp.log(2) / 2 * mp.mpf("1.001")  # rounding to an integer may go the other way
     fit("exp", exp_tail, lambda r: r**2 / mp.exp(r), (-half, half), exp, bits)
@@ -91,10 +104,14 @@ def tables(bits, exp, tanh, log, erf, erfc, erf_split, erf_one):
     fit("log", log_tail, lambda z: z, (0, "0.04"), log, bits)  # to log(1.5): softplus needs that
     fit("erf", erf_tail, lambda v: 1, (0, mp.mpf(erf_split) ** 2), erf, bits)
     fit("erfc", log_erfc, mp.erfc, (erf_split, erf_one), erfc, bits)
+    eighth = mp.mpf(1) / 64  # the square of an eighth of a turn
+    fit("cos", cos_tail, lambda v: v / (1 + v * cos_tail(v)), (0, eighth), cos, bits)
+    tail = partial(sin_tail, two_pi=two_pi)
+    fit("sin", tail, lambda v: 1 / (two_pi + tail(v)), (0, eighth), sin, bits)
 
 
 if __name__ == "__main__":
     print("_FLOAT32")
-    tables(24, exp=4, tanh=4, log=2, erf=6, erfc=6, erf_split="0.92", erf_one=4)
+    tables(24, exp=4, tanh=4, log=2, erf=6, erfc=6, cos=3, sin=3, erf_split="0.92", erf_one=4)
     print("_FLOAT64")
-    tables(53, exp=9, tanh=9, log=7, erf=12, erfc=17, erf_split=1, erf_one=6)
+    tables(53, exp=9, tanh=9, log=7, erf=12, erfc=17, cos=6, sin=6, erf_split=1, erf_one=6)

@@ -12,6 +12,7 @@ import numpy as np
 from bench.cells import LR, SEED, batches, multiply_adds, on_disk, trajectory
 from fastbatch.backends import load
 from fastbatch.optimizers import Adam
+from fastbatch.samplers import sampling
 
 CHECKED = 16  # steps; in hundreds, on random labels, rounding grows to 2 % of the loss's change
 
@@ -23,16 +24,9 @@ def test_step(cell, measure):
 
     theta, X, y, _ = cell.data(cell.dtype)
     X = on_disk(X) if cell.memmap else X
-    training = load("cpu").Training(
-        cell.plan(cell.dtype),
-        Adam(LR),
-        X,
-        y,
-        None,
-        batch_size=cell.batch_size,
-        seed=SEED,
-        shuffle=True,
-    )
+    kernels = load("cpu")
+    batches_of = sampling("shuffle", kernels, X, None, batch_size=cell.batch_size, seed=SEED)
+    training = kernels.Training(cell.plan(cell.dtype), Adam(LR), X, y, None, **batches_of)
     training.theta = theta
     rates = np.full(batches(cell), LR)
 

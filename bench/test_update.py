@@ -9,7 +9,7 @@ least, that for all traffic what the step reaches.
 import numpy as np
 
 from bench.bandwidth import bandwidth
-from bench.cells import LR, SEED, Cell, batches, trajectory
+from bench.cells import LR, Cell, batches, trajectory
 from fastbatch.backends import load
 from fastbatch.optimizers import Adam
 
@@ -37,9 +37,7 @@ def test_update(benchmark):
     assert trained.agrees(trajectory(CELL), tolerance=1e-3)
 
     theta, X, y, _ = CELL.data(CELL.dtype)
-    training = load("cpu").Training(
-        CELL.plan(CELL.dtype), Adam(LR), X, y, None, batch_size=1, seed=SEED, shuffle=False
-    )
+    training = load("cpu").Training(CELL.plan(CELL.dtype), Adam(LR), X, y, None, batch_size=1)
     training.theta = theta
     rates = np.full(batches(CELL), LR)
 

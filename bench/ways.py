@@ -11,6 +11,7 @@ import fastbatch as fb
 from bench.cells import LR, SEED, Cell, batches
 from fastbatch.backends import load
 from fastbatch.kernels.cpu.session import Session
+from fastbatch.samplers import sampling
 
 
 def classifier(widths, batch_size, examples=None):
@@ -27,16 +28,9 @@ def classifier(widths, batch_size, examples=None):
 def start(cell):
     """The kernels' training of a cell at its first step, with room for all threads."""
     theta, X, y, _ = cell.data(cell.dtype)
-    training = load("cpu").Training(
-        cell.plan(cell.dtype),
-        fb.Adam(LR),
-        X,
-        y,
-        None,
-        batch_size=cell.batch_size,
-        seed=SEED,
-        shuffle=True,
-    )
+    kernels, plan = load("cpu"), cell.plan(cell.dtype)
+    batches_of = sampling("shuffle", kernels, X, None, batch_size=cell.batch_size, seed=SEED)
+    training = kernels.Training(plan, cell.optimizer, X, y, None, clip=cell.clip, **batches_of)
     training.theta = theta
     return training
 

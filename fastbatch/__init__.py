@@ -14,10 +14,13 @@ True
 
 from fastbatch.callbacks import Checkpoint, EarlyStopping
 from fastbatch.checkpoint import CheckpointError
+from fastbatch.clipping import PerExampleClip
+from fastbatch.gradient_statistics import GradientStatistics
 from fastbatch.history import EpochRecord
 from fastbatch.layers import Dense
 from fastbatch.network import Network
 from fastbatch.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastbatch.privacy import GaussianNoise, secure_seed
 from fastbatch.run import DivergenceError
 from fastbatch.schedules import Constant, Cosine, Exponential, LinearWarmup, StepDecay
 from fastbatch.threads import get_threads, set_threads
@@ -37,12 +40,16 @@ __all__ = [
     "EarlyStopping",
     "EpochRecord",
     "Exponential",
+    "GaussianNoise",
+    "GradientStatistics",
     "LinearWarmup",
     "Network",
+    "PerExampleClip",
     "RMSprop",
     "StepDecay",
     "Trainer",
     "get_threads",
+    "secure_seed",
     "set_threads",
 ]
 

@@ -18,17 +18,26 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fastbatch.clipping import PerExampleClip
 from fastbatch.layers import Dense
 from fastbatch.network import Network
 from fastbatch.optimizers import OPTIMIZERS
+from fastbatch.privacy import GaussianNoise, Ledger
 from fastbatch.schedules import SCHEDULES
 
 Tensors = Mapping[str, NDArray[Any]]
 
 FORMAT = 1
-_SPECS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Network, Dense, *OPTIMIZERS.values(), *SCHEDULES)
-}
+_KINDS: tuple[type[Any], ...] = (
+    Network,
+    Dense,
+    PerExampleClip,
+    GaussianNoise,
+    Ledger,
+    *OPTIMIZERS.values(),
+    *SCHEDULES,
+)
+_SPECS = {kind.__name__: kind for kind in _KINDS}
 
 
 class CheckpointError(ValueError):
@@ -45,15 +54,15 @@ class CheckpointError(ValueError):
     """
 
 
-def user_function(step: int) -> float:
-    """Stands in a loaded checkpoint for a schedule that was a function of the user's own."""
+def user_function(*arguments: Any) -> Any:
+    """Stands in a loaded checkpoint for a schedule or sampler that was a function of the user's."""
     raise NotImplementedError
 
 
 def write(path: str | Path, tensors: Tensors, description: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically: killed at any moment, the old or the new one is there.
 
-    `description` may hold networks, layers, optimisers and schedules beside what JSON knows.
+    `description` may hold what describes networks and training, beside what JSON knows.
     """
     text = json.dumps({"format": FORMAT, **_encode(description)})
     metadata = {"fastbatch": text, "crc32": str(_checksum(text, tensors))}

@@ -1,6 +1,13 @@
 """What is known of an epoch when it is over."""
 
 from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FiveNumbers = tuple[float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,15 @@ class EpochRecord:
         Time spent on training, validation and callbacks left out. Of an interrupted epoch: the
         part after the interruption, as for `examples_per_second`.
     examples_per_second : float
+    noise_scale : float or None
+        The gradient noise scale tr(Sigma) / |G|**2, both estimated from the spread of the gradients
+        within each batch and summed over its steps: the batch size up to which larger batches pay
+        (McCandlish et al. 2018, "An empirical model of large-batch training"). Infinite where noise
+        hides the mean gradient G, NaN if no batch had two examples; biased where a function draws
+        the batches. None unless monitored.
+    gradient_norms : tuple of five floats, or None
+        Minimum, quartiles and maximum of the norms of the examples' gradients, each of when the
+        example was last in a batch, before clipping. None unless monitored.
 
     Examples
     --------
@@ -39,3 +55,25 @@ class EpochRecord:
     metric_name: str
     seconds: float
     examples_per_second: float
+    noise_scale: float | None = None
+    gradient_norms: FiveNumbers | None = None
+
+    def __post_init__(self) -> None:
+        if self.gradient_norms is not None:  # a list, in a checkpoint
+            object.__setattr__(self, "gradient_norms", tuple(self.gradient_norms))
+
+
+@np.errstate(invalid="ignore")  # of norms that are infinite
+def five_numbers(values: NDArray[Any]) -> FiveNumbers:
+    """Minimum, quartiles and maximum of what is not NaN.
+
+    Examples
+    --------
+    >>> five_numbers(np.array([5.0, np.nan, 1.0, 2.0]))
+    (1.0, 1.5, 2.0, 3.5, 5.0)
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return (nan,) * 5
+    low, first, median, third, high = np.quantile(known, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    return low, first, median, third, high

@@ -15,6 +15,7 @@ from fastbatch.backends import Plan
 from fastbatch.constraints import integer, one_of, real
 from fastbatch.layers import Dense
 from fastbatch.losses import LOSSES
+from fastbatch.per_example import PerExampleQuantities
 
 Array = NDArray[Any]
 
@@ -24,7 +25,7 @@ SEEDS = 1 << 64
 
 
 @dataclass(frozen=True, init=False)
-class Network:
+class Network(PerExampleQuantities):
     """Layers and a loss; holds no parameters, they come as one vector theta of length P.
 
     Parameters
@@ -365,37 +366,7 @@ class Network:
             value, gradient = kernels.value_and_gradient(
                 self.plan, parameters, X, y, weights, scale
             )
-        dtype = getattr(theta, "dtype", None)
-        return value, gradient.astype(dtype if dtype in DTYPES else self.dtype, copy=False)
-
-    def per_example_gradients(
-        self, theta: ArrayLike, X: ArrayLike, y: ArrayLike, *, check_finite: bool = True
-    ) -> Array:
-        """Compute the gradient of each example's loss.
-
-        Parameters
-        ----------
-        theta : array_like, shape (P,)
-        X : array_like, shape (N, inputs)
-            N may be 0.
-        y : array_like, shape (N, K) or (N,)
-        check_finite : bool
-
-        Returns
-        -------
-        ndarray, shape (N, P)
-            That many numbers: the methods that need less memory are to be preferred.
-
-        Examples
-        --------
-        >>> net = Network([Dense(1)], inputs=1, loss="squared_error", backend="reference")
-        >>> net.per_example_gradients([2, 1], [[1], [2]], [3, 2])
-        array([[ 0.,  0.],
-               [12.,  6.]], dtype=float32)
-        """
-        X, y = self.check_examples(X, y, check_finite=check_finite)
-        kernels = backends.load(self.backend)
-        return kernels.per_example_gradients(self.plan, self._parameters(theta), X, y)
+        return value, self._like(theta, gradient)
 
     def check_examples(
         self,
@@ -441,6 +412,11 @@ class Network:
     def _parameters(self, theta: ArrayLike) -> Array:
         """`theta` as kernels want it."""
         return arrays.native(arrays.parameters(theta, self.n_parameters), self.dtype)
+
+    def _like(self, theta: ArrayLike, gradient: Array) -> Array:
+        """`gradient` in the dtype of `theta` if the user's arithmetic may go on in that."""
+        dtype = getattr(theta, "dtype", None)
+        return gradient.astype(dtype if dtype in DTYPES else self.dtype, copy=False)
 
     def _parts(self) -> Iterator[tuple[str, tuple[int, ...], slice]]:
         """Name, shape and place in theta of each parameter array."""

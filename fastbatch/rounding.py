@@ -21,16 +21,19 @@ are narrow. As u is that of the tested dtype plus that of the reference's own fl
 between two float64 computations too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastbatch.backends import Plan, load
+from fastbatch.clipping import PerExampleClip
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array]  # values and the sizes of their errors
+Layers = list[tuple[Pair, Pair]]  # what enters each, and its delta
 
 BOUND = 4
 
@@ -79,7 +82,9 @@ class Sweep:
         y = np.eye(plan.outputs)[y] if y.ndim == 1 else y.astype(np.float64)
 
         a = X.astype(np.float64), np.zeros(X.shape)
-        weights, entering, slopes = [], [], []
+        self._weights: list[Array] = []
+        self._entering: list[Pair] = []
+        self._slopes: list[Pair] = []
         start = 0
         for layer in plan.layers:
             # The bias is the weight of one more input that is always 1.
@@ -87,28 +92,38 @@ class Sweep:
             weight = theta[start : start + n * m].reshape(n, m)
             start += n * m
             a = np.insert(a[0], n - 1, 1.0, axis=1), np.insert(a[1], n - 1, 0.0, axis=1)
-            weights.append(weight)
-            entering.append(a)
+            self._weights.append(weight)
+            self._entering.append(a)
             z, z_error = _product(a, _exact(weight), n, u)
             value, slope = reference.activations.ACTIVATIONS[layer.activation](z)
             curvature, jump = _CURVATURES[layer.activation]
             change = curvature * BOUND * z_error + jump * (abs(z) <= BOUND * z_error)
             a = value, (abs(slope) + change) * z_error + u * (abs(value) + abs(z)) + tiny
-            slopes.append((slope, change + u))
+            self._slopes.append((slope, change + u))
 
         self._outputs = a
         losses, delta = reference.loss_functions.LOSSES[plan.loss](a[0], y)
         loss_errors, delta_errors = _LOSSES[plan.loss](a, y, delta, u)
         self._losses = losses, loss_errors + tiny
 
-        self._layers: list[tuple[Pair, Pair]] = []  # what enters each, and its delta
-        by_output = delta, delta_errors
-        for weight, a, slope in zip(weights[::-1], entering[::-1], slopes[::-1], strict=True):
+        self._layers = self._backward((delta, delta_errors))
+
+    def _backward(self, by_output: Pair, times: int = 1) -> Layers:
+        """What enters each layer and its delta, given the derivatives by the outputs.
+
+        Those have a row for each example, or as many `times`.
+        """
+        layers: Layers = []
+        for weight, a, slope in zip(
+            self._weights[::-1], self._entering[::-1], self._slopes[::-1], strict=True
+        ):
+            slope = _repeated(slope, times)
             delta = by_output[0] * slope[0]
             error = abs(by_output[0]) * slope[1] + by_output[1] * (abs(slope[0]) + slope[1])
-            delta_pair = delta, error + u * abs(delta) + tiny
-            self._layers.insert(0, (a, delta_pair))
-            by_output = _product(delta_pair, _exact(weight[:-1].T), delta.shape[1], u)
+            delta_pair = delta, error + self._u * abs(delta) + self._tiny
+            layers.insert(0, (_repeated(a, times), delta_pair))
+            by_output = _product(delta_pair, _exact(weight[:-1].T), delta.shape[1], self._u)
+        return layers
 
     def outputs(self) -> Pair:
         """The exact outputs, and the bounds on their errors, both (N, K)."""
@@ -120,7 +135,7 @@ class Sweep:
 
     def value(self, weights: Array | None, scale: float) -> Pair:
         """The exact ``scale * sum_i weights_i loss_i`` and its bound, without dimensions."""
-        w = self._weights(weights)
+        w = self._example_weights(weights)
         losses, errors = self._losses
         each = w**2 @ (errors**2 + (2 * self._u * losses) ** 2)
         in_float64 = np.finfo(np.float64).eps * np.sqrt(len(w)) * (abs(w) @ abs(losses))
@@ -129,33 +144,159 @@ class Sweep:
 
     def gradient(self, weights: Array | None, scale: float) -> Pair:
         """The gradient of `value`, and its bounds, both (P,)."""
-        w = scale * self._weights(weights)[:, None]
-        # Two roundings of the coefficient and its product, and those of the sum.
-        roundings = int(np.count_nonzero(w)) + 2
+        w = scale * self._example_weights(weights)
+        return self._sum(self._layers, _exact(w[:, None]), roundings=2)
+
+    def clipped_gradient(
+        self, weights: Array | None, scale: float, clip: PerExampleClip
+    ) -> tuple[Pair, Pair]:
+        """``scale * sum_i weights_i clip(g_i)``, (P,), the norms before, and the bounds of both."""
+        w = self._example_weights(weights)[:, None]
+        pair = self._norms(clip.per_layer)
+        norms, errors = (x.reshape(len(w), -1) for x in pair)  # (N, L) or (N, 1)
+        limits = np.array(clip.bounds(len(self._layers)))
+        low = np.maximum(norms - BOUND * errors, 0)
+        high = norms + BOUND * (errors + self._u * norms)
+        if clip.automatic:
+            c, slope = limits / (norms + clip.gamma), limits / (low + clip.gamma) ** 2
+        else:  # continuous: across the bend, the slope is nowhere above that of the clipped
+            c = limits / np.maximum(norms, limits)
+            slope = np.where(high > limits, limits / np.maximum(low, limits) ** 2, 0.0)
+        coefficients = scale * w * c, abs(scale * w) * slope * errors
+        gradient = self._sum(self._layers, coefficients, roundings=5)
+        truth, bound = _bounded(((w != 0) * norms, (w != 0) * errors))
+        return gradient, (truth.reshape(pair[0].shape), bound.reshape(pair[0].shape))
+
+    def second_moments(self, weights: Array | None, scale: float) -> Pair:
+        """``scale * sum_i weights_i g_i**2``, elementwise, and the bounds, both (P,)."""
+        w = scale * self._example_weights(weights)
+        squares = [(self._times(a, a), self._times(delta, delta)) for a, delta in self._layers]
+        truth, bound = self._sum(squares, _exact(w[:, None]), roundings=2)
+        # Squares may be all alike; then so are the roundings of the partial sums, which are about
+        # half of the sum.
+        return truth, bound + self._u * np.count_nonzero(w) * abs(truth) / 2
+
+    def _sum(self, layers: Layers, coefficients: Pair, roundings: int) -> Pair:
+        """The sum of the gradients times coefficients, (N, L) or (N, 1), and the bounds, both (P,).
+
+        Each term is rounded so often, and the sum is.
+        """
+        shape = len(coefficients[0]), len(layers)
+        c, change = (np.broadcast_to(x, shape).T[:, :, None] for x in coefficients)
+        terms = int(np.count_nonzero(coefficients[0].any(axis=1))) + roundings
         pairs = [
-            _product(_transposed(a), (w * delta, abs(w) * error), roundings, self._u)
-            for a, (delta, error) in self._layers
+            _product(
+                _transposed(a),
+                (c[i] * delta, abs(c[i]) * error + change[i] * abs(delta) + self._tiny),
+                terms,
+                self._u,
+            )
+            for i, (a, (delta, error)) in enumerate(layers)
         ]
         return _bounded((_flat(pairs, 0), _flat(pairs, 1) + self._tiny))
 
+    def gradient_norms(self, per_layer: bool = False) -> Pair:
+        """The norm of each gradient, (N,), or of each layer's part, (N, L), and their bounds."""
+        return _bounded(self._norms(per_layer))
+
+    def _norms(self, per_layer: bool) -> Pair:
+        squares = _stacked(
+            self._times(self._summed(self._times(a, a)), self._summed(self._times(delta, delta)))
+            for a, delta in self._layers
+        )
+        square, error = squares if per_layer else self._summed(squares)
+        norm = np.sqrt(square)
+        # sqrt(s) - sqrt(s - e) = e / (sqrt(s) + sqrt(s - e)), and never above sqrt(e)
+        least = np.sqrt(np.maximum(square - BOUND * error, 0))
+        return norm, error / np.maximum(norm + least, np.sqrt(BOUND * error)) + self._u * norm
+
+    def inner_products(self, direction: Array) -> Pair:
+        """Inner products of the gradients with a direction, and their bounds, both (N,).
+
+        The direction is taken for any, like the weights: not one that is made from the gradients.
+        """
+        changes, start = [], 0  # of the pre-activations, by a step in that direction
+        for weight, (a, _) in zip(self._weights, self._layers, strict=True):
+            part = direction[start : start + weight.size].astype(np.float64).reshape(weight.shape)
+            start += weight.size
+            changes.append(_product(a, _exact(part), len(part), self._u))
+        s, s_error = _joined(changes)
+        d, d_error = _joined([delta for _, delta in self._layers])
+        columns = s[:, :, None], s_error[:, :, None]
+        value, size = _product((d[:, None], d_error[:, None]), columns, d.shape[1], self._u)
+        length = np.maximum(np.linalg.norm(d, axis=1), self._tiny)
+        common = np.linalg.norm(d_error, axis=1) / length  # if all deltas are wrong by one factor
+        value, size = value[:, 0, 0], size[:, 0, 0]
+        return _bounded((value, np.hypot(size, common * value) + self._tiny))
+
+    def gradient_gram(self, other: "Sweep") -> Pair:
+        """Inner products with the gradients of another batch, and their bounds, both (Na, Nb)."""
+        return _bounded(self._gram(self._layers, other._layers))
+
+    def _gram(self, ours: Layers, theirs: Layers) -> Pair:
+        return self._summed(
+            _stacked(
+                self._times(self._inner(a, b), self._inner(delta, epsilon))
+                for (a, delta), (b, epsilon) in zip(ours, theirs, strict=True)
+            )
+        )
+
     def per_example_gradients(self) -> Pair:
         """The gradient of each example's loss, and their bounds, both (N, P)."""
+        return self._gradients(self._layers)
+
+    def _gradients(self, layers: Layers) -> Pair:
         pairs = [
             # No sum: an outer product for each example, and the roundings of its three factors.
             _product(
                 (a[:, :, None], a_error[:, :, None]), (d[:, None], d_error[:, None]), 3, self._u
             )
-            for (a, a_error), (d, d_error) in self._layers
+            for (a, a_error), (d, d_error) in layers
         ]
-        count = len(self._losses[0])
-        truth, size = (
-            np.concatenate([pair[which].reshape(count, -1) for pair in pairs], axis=1)
-            for which in (0, 1)
-        )
+        truth, size = _joined(pairs)
         return _bounded((truth, size + self._tiny))
 
-    def _weights(self, weights: Array | None) -> Array:
+    def output_jacobian(self) -> Pair:
+        """The gradient of each output, and their bounds, both (N, K, P)."""
+        truth, bound = self._gradients(self._by_output())
+        shape = *self._outputs[0].shape, truth.shape[1]
+        return truth.reshape(shape), bound.reshape(shape)
+
+    def tangent_kernel(self, other: "Sweep") -> Pair:
+        """Inner products of rows of two Jacobians, and their bounds, both (Na, Nb, K, K)."""
+        pair = _bounded(self._gram(self._by_output(), other._by_output()))
+        shape = *self._outputs[0].shape, *other._outputs[0].shape
+        truth, bound = (x.reshape(shape).transpose(0, 2, 1, 3) for x in pair)
+        return truth, bound
+
+    def _by_output(self) -> Layers:
+        """`_layers` with outputs in place of the loss, K rows for each example."""
+        examples, outputs = self._outputs[0].shape
+        return self._backward(_exact(np.tile(np.eye(outputs), (examples, 1))), times=outputs)
+
+    def _example_weights(self, weights: Array | None) -> Array:
         return np.ones(len(self._losses[0])) if weights is None else weights.astype(np.float64)
+
+    # Where the errors of one example's numbers meet, their sizes add up.
+
+    def _times(self, a: Pair, b: Pair) -> Pair:
+        """The elementwise product."""
+        value = a[0] * b[0]
+        inherited = abs(a[0]) * b[1] + a[1] * (abs(b[0]) + BOUND * b[1])
+        return value, inherited + self._u * abs(value) + self._tiny
+
+    def _summed(self, terms: Pair) -> Pair:
+        """The sum over the last axis."""
+        value = terms[0].sum(axis=-1)
+        roundings = np.sqrt(terms[0].shape[-1]) * (abs(value) + np.linalg.norm(terms[0], axis=-1))
+        return value, terms[1].sum(axis=-1) + self._u * roundings
+
+    def _inner(self, a: Pair, b: Pair) -> Pair:
+        """Inner products of the rows of a, (Na, n), with those of b, (Nb, n)."""
+        value, inherited = a[0] @ b[0].T, abs(a[0]) @ b[1].T + a[1] @ (abs(b[0]) + BOUND * b[1]).T
+        size = abs(value) + np.sqrt(a[0] ** 2 @ (b[0] ** 2).T)
+        n = a[0].shape[1]
+        return value, inherited + self._u * np.sqrt(n) * size + n * self._tiny
 
 
 def _product(a: Pair, b: Pair, terms: int, u: float) -> Pair:
@@ -168,6 +309,24 @@ def _product(a: Pair, b: Pair, terms: int, u: float) -> Pair:
 
 def _exact(values: Array) -> Pair:
     return values, np.zeros(values.shape)
+
+
+def _repeated(pair: Pair, times: int) -> Pair:
+    return np.repeat(pair[0], times, axis=0), np.repeat(pair[1], times, axis=0)
+
+
+def _joined(pairs: Iterable[Pair]) -> Pair:
+    """Rows (N, ...) put behind one another, (N, n)."""
+    values, errors = (
+        np.concatenate([x.reshape(len(x), prod(x.shape[1:])) for x in xs], axis=1)
+        for xs in zip(*pairs, strict=True)
+    )
+    return values, errors
+
+
+def _stacked(pairs: Iterable[Pair]) -> Pair:
+    values, errors = zip(*pairs, strict=True)
+    return np.stack(values, axis=-1), np.stack(errors, axis=-1)
 
 
 def _transposed(pair: Pair) -> Pair:

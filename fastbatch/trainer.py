@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from math import inf, nan
+from dataclasses import fields
+from math import nan
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
@@ -11,51 +11,29 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbatch import arrays, backends, checkpoint
+from fastbatch import arrays, backends, checkpoint, samplers
 from fastbatch.callbacks import Callback
 from fastbatch.checkpoint import CheckpointError
-from fastbatch.constraints import flag, integer, real
-from fastbatch.history import EpochRecord
+from fastbatch.clipping import PerExampleClip
+from fastbatch.constraints import integer, one_of, real
+from fastbatch.gradient_statistics import noise_scale
+from fastbatch.history import EpochRecord, five_numbers
 from fastbatch.interruption import Interrupts
 from fastbatch.losses import LOSSES
 from fastbatch.network import SEEDS, Network
 from fastbatch.optimizers import Adam, Optimizer, as_optimizer
+from fastbatch.privacy import GaussianNoise, Ledger, Mechanism
 from fastbatch.progress import Progress
 from fastbatch.run import DivergenceError, Run
+from fastbatch.samplers import Sampler, sampling
+from fastbatch.state import State
 
 Array = NDArray[Any]
 
+MONITORS = ("losses", "gradient_norms", "noise_scale")
+
 # Products and sums in one call of a kernel for validation, some 20 ms: none hears Ctrl-C.
 EVALUATION = 1 << 30
-
-
-@dataclass
-class State:
-    """Where training stands between two calls of fit; a backend's `Training` has the same."""
-
-    theta: Array  # (P,)
-    slots: Array  # (optimizer.slots, P)
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    loss_sum: float = 0.0
-    weight_sum: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in "step", "epoch", "batch":
-            setattr(self, name, integer(name, getattr(self, name), 0))
-        self.loss_sum = real("loss_sum", self.loss_sum, -inf)
-        self.weight_sum = real("weight_sum", self.weight_sum)
-
-    @classmethod
-    def of(cls, source: Any) -> Self:
-        """The state of a training, copied."""
-        return cls(**{field.name: getattr(source, field.name) for field in fields(cls)})
-
-    def put_into(self, training: Any) -> None:
-        """Let a training go on from here."""
-        for field in fields(self):
-            setattr(training, field.name, getattr(self, field.name))
 
 
 class Trainer:
@@ -70,11 +48,30 @@ class Trainer:
     batch_size : int
         Examples per step; the last batch of an epoch may be smaller.
     seed : int
-        Of the shuffles, and of the initial parameters if `theta` is not given.
-    shuffle : bool
-        Whether each epoch takes the examples in a new order (without replacement).
+        Of the samples, of the noise, and of the initial parameters if `theta` is not given.
+    sampler : str or callable
+        Which examples a batch takes. An epoch has as many batches as it takes for all examples,
+        whatever the sampler.
+
+        - ``"shuffle"``: all in a new order each epoch (without replacement);
+        - ``"sequential"``: all as they stand;
+        - ``"replacement"``: each example of a batch is drawn from all of them;
+        - ``"poisson"``: each example is in each batch with probability ``batch_size / N``, so that
+          batches differ in size, and a step divides by the size that is expected;
+        - a function ``(losses, norms) -> weights``, all of shape (N,): each example of a batch is
+          drawn from all of them, with a probability in proportion to its weight, and its gradient
+          is divided by that probability, so that a step is right on average. It is called before
+          each epoch with the loss of each example and the norm of its gradient when it was last in
+          a batch, NaN where it never was, and must depend on nothing else.
     theta : array_like, shape (P,), optional
         Where to begin, instead of ``network.init(seed)``.
+    clip : PerExampleClip, optional
+        What is done to the gradient of each example before they are summed.
+    noise : GaussianNoise, optional
+        What is added to the sum; needs `clip`.
+    monitor : sequence of str
+        What to look at while training: ``"losses"`` and ``"gradient_norms"`` of the examples,
+        ``"noise_scale"`` of the batches. A function as sampler gets the first two anyway.
 
     Attributes
     ----------
@@ -106,6 +103,13 @@ class Trainer:
     True
     >>> trainer.predict(X).shape
     (64, 1)
+
+    Batches that prefer examples of large loss:
+
+    >>> trainer = Trainer(net, sampler=lambda losses, norms: np.nan_to_num(losses, nan=1) + 0.1)
+    >>> history = trainer.fit(X, X**2, epochs=2)
+    >>> trainer.example_losses.shape
+    (64,)
     """
 
     def __init__(
@@ -115,8 +119,11 @@ class Trainer:
         *,
         batch_size: int = 32,
         seed: int = 0,
-        shuffle: bool = True,
+        sampler: Sampler = "shuffle",
         theta: ArrayLike | None = None,
+        clip: PerExampleClip | None = None,
+        noise: GaussianNoise | None = None,
+        monitor: Iterable[str] = (),
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network, found {type(network).__name__}")
@@ -124,7 +131,9 @@ class Trainer:
         self.optimizer = as_optimizer(optimizer)
         self.batch_size = integer("batch_size", batch_size, 1)
         self.seed = integer("seed", seed, 0, SEEDS)
-        self.shuffle = flag("shuffle", shuffle)
+        self.sampler = samplers.check(sampler)
+        self.clip, self.noise = _check_clip(clip, noise, len(network.layers))
+        self.monitor = _check_monitor(monitor)
         self.history: list[EpochRecord] = []
         self.extra: dict[str, Any] = {}
         if theta is None:
@@ -134,6 +143,7 @@ class Trainer:
         # counters that an exception could leave behind.
         self._state: Any = State(self._own(theta), slots)
         self._examples = 0  # in the data of the epoch that is under way
+        self._ledger = Ledger()
         self._run: Run | None = None  # of the fit that is under way
 
     @property
@@ -178,6 +188,98 @@ class Trainer:
         0
         """
         return int(self._state.epoch)
+
+    @property
+    def example_losses(self) -> Array | None:
+        """The loss of each example when it was last in a batch, shape (N,), if monitored.
+
+        Each was taken before the step, without its weight; NaN of an example that never was in a
+        batch or had weight 0. None before the first fit.
+
+        Examples
+        --------
+        >>> from fastbatch import Dense, Network
+        >>> net = Network([Dense(1)], 1, "squared_error", backend="reference")
+        >>> trainer = Trainer(net, theta=[0, 0], monitor=["losses"])
+        >>> _ = trainer.fit([[1], [2]], [1, 3])
+        >>> trainer.example_losses
+        array([1., 9.], dtype=float32)
+        """
+        losses: Array | None = self._state.example_losses
+        return None if losses is None else losses.copy()
+
+    @property
+    def example_norms(self) -> Array | None:
+        """The norm of each example's gradient when it was last in a batch, (N,), if monitored.
+
+        Before clipping; else as `example_losses`.
+
+        Examples
+        --------
+        >>> from fastbatch import Dense, Network
+        >>> net = Network([Dense(1)], 1, "squared_error", backend="reference")
+        >>> trainer = Trainer(net, theta=[0, 0], monitor=["gradient_norms"])
+        >>> _ = trainer.fit([[0], [0]], [1, 3])
+        >>> trainer.example_norms
+        array([2., 6.], dtype=float32)
+        """
+        norms: Array | None = self._state.example_norms
+        return None if norms is None else norms.copy()
+
+    def privacy_spent(self, delta: float) -> float:
+        """Compute the epsilon of the (epsilon, delta)-differential privacy of all steps so far.
+
+        It holds for data that differ by one example more or less, and for all that is made of the
+        parameters of any step. By the privacy loss distributions of dp-accounting, an upper bound.
+
+        It does not cover what else is known of a training: its seed (see `secure_seed`), losses
+        and norms of examples, in `history` too, validation data, when it was stopped and what that
+        depended on, choices made by looking at other trainings, and N itself. Two trainings with
+        the same seed share their noise, so only one of them may be shown. Random numbers are not
+        cryptographic, and noise in floating point leaks in its last digits (Mironov 2012, "On
+        significance of the least significant bits for differential privacy").
+
+        Parameters
+        ----------
+        delta : float
+            In [0, 1), usually less than one over the number of examples.
+
+        Returns
+        -------
+        float
+            0 before the first step.
+
+        Raises
+        ------
+        ValueError
+            If the sampler is not ``"poisson"``, without `clip` or `noise`, or if any step was taken
+            otherwise or with `sample_weight`.
+        ImportError
+            If dp-accounting is not installed (extra ``privacy``).
+
+        Examples
+        --------
+        >>> from fastbatch import Dense, GaussianNoise, Network, PerExampleClip, secure_seed
+        >>> net = Network([Dense(1)], 1, "squared_error", backend="reference")
+        >>> trainer = Trainer(net, batch_size=10, seed=secure_seed(), sampler="poisson",
+        ...                   clip=PerExampleClip(1.0), noise=GaussianNoise(1.0))
+        >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+        >>> _ = trainer.fit(X, X, epochs=2)
+        >>> round(trainer.privacy_spent(delta=1e-3), 2)
+        1.4
+        """
+        delta = real("delta", delta, 0.0, 1.0)
+        if self.sampler != "poisson":
+            raise ValueError(
+                f"privacy_spent knows sampler='poisson' only, found {self.sampler!r}: for other "
+                "samplers no such bound is known, or none as good"
+            )
+        if self.clip is None or self.noise is None:
+            raise ValueError(
+                "without clip and noise nothing hides an example: give the trainer "
+                "clip=PerExampleClip(...) and noise=GaussianNoise(...)"
+            )
+        return self._ledger.epsilon(self.step, delta)
 
     def predict(self, X: ArrayLike, *, check_finite: bool = True) -> Array:
         """Compute the network's raw outputs with the parameters as they are now.
@@ -243,7 +345,8 @@ class Trainer:
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit; nothing is trained then.
+            If an argument does not fit; nothing is trained then. If what a function as sampler
+            returns does not; training then stands at the start of that epoch.
         DivergenceError
             If the loss stops being finite; the last good parameters are kept.
         KeyboardInterrupt
@@ -274,11 +377,13 @@ class Trainer:
         steps = epochs * training.batches - training.batch
         with Interrupts() as interrupts, Progress(bool(verbose), steps, self.epoch + epochs) as bar:
             self._state, self._examples, self._run = training, len(X), run
+            self._ledger.begin(self.step, self._mechanism(len(X), weights))
             try:
                 for _ in range(epochs):
                     seen, seconds = self._finish_epoch(run, training, interrupts, bar)
                     # An interrupted epoch may end with other weights, those it used all 0.
                     loss = training.loss_sum / (training.weight_sum or nan)
+                    monitored = self._monitored(training)
                     validation_loss, metric = None, None
                     if validation is not None:
                         with interrupts.released():
@@ -293,6 +398,7 @@ class Trainer:
                         self.network.metric_name,
                         seconds,
                         seen / seconds,
+                        **monitored,
                     )
                     self.history.append(record)
                     bar.report(record)
@@ -312,8 +418,8 @@ class Trainer:
         """Write a checkpoint from which `load` goes on bit for bit, also amid an epoch.
 
         A safetensors file without any pickle. It is replaced atomically, so that a whole one is
-        there whenever the process is killed. A schedule that is a function of your own cannot be
-        saved: the file only notes that there was one.
+        there whenever the process is killed. A schedule or sampler that is a function of your own
+        cannot be saved: the file only notes that there was one.
 
         Parameters
         ----------
@@ -329,16 +435,19 @@ class Trainer:
         ...     Trainer.load(f"{folder}/model.safetensors").theta
         array([1., 2.], dtype=float32)
         """
-        state = {field.name: getattr(self._state, field.name) for field in fields(State)}
-        tensors = {"theta": state.pop("theta"), "slots": state.pop("slots")}
+        tensors, numbers = State.of(self._state).split()
         description = {
             "network": self.network,
             "optimizer": self.optimizer,
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "shuffle": self.shuffle,
-            "state": state,
+            "sampler": self.sampler,
+            "clip": self.clip,
+            "noise": self.noise,
+            "monitor": self.monitor,
+            "state": numbers,
             "examples": self._examples,
+            "ledger": self._ledger,
             "extra": json.dumps(self.extra),  # as one string, since its keys are not ours
             "history": {
                 field.name: [getattr(record, field.name) for record in self.history]
@@ -348,7 +457,13 @@ class Trainer:
         checkpoint.write(path, tensors, description)
 
     @classmethod
-    def load(cls, path: str | Path, *, optimizer: Optimizer | str | None = None) -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        optimizer: Optimizer | str | None = None,
+        sampler: Sampler | None = None,
+    ) -> Self:
         """Read a checkpoint.
 
         Parameters
@@ -357,6 +472,8 @@ class Trainer:
         optimizer : Optimizer or str, optional
             In place of the saved one; needed if that had a schedule that is a function of your
             own. It must keep as much state.
+        sampler : str or callable, optional
+            In place of the saved one; needed if that was a function of your own.
 
         Returns
         -------
@@ -366,7 +483,8 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If the file is damaged, not a checkpoint, of a later format, or needs an optimiser.
+            If the file is damaged, not a checkpoint, of a later format, or needs an optimiser or a
+            sampler.
 
         Examples
         --------
@@ -378,6 +496,8 @@ class Trainer:
         """
         if optimizer is not None:
             optimizer = as_optimizer(optimizer)
+        if sampler is not None:
+            samplers.check(sampler)
         tensors, description = checkpoint.read(path)
         try:
             saved = checkpoint.decode(description)
@@ -386,24 +506,34 @@ class Trainer:
                 optimizer or saved["optimizer"],
                 batch_size=saved["batch_size"],
                 seed=saved["seed"],
-                shuffle=saved["shuffle"],
+                sampler=sampler or saved["sampler"],
                 theta=tensors["theta"],
+                clip=saved["clip"],
+                noise=saved["noise"],
+                monitor=saved["monitor"],
             )
+            state: dict[str, Any] = {**tensors, **saved["state"], "theta": trainer._state.theta}
+            trainer._state = State(**state)
             trainer._examples = integer("examples", saved["examples"], 0)
+            trainer._state.check_examples(trainer._examples)
             batches = -(-trainer._examples // trainer.batch_size)
-            integer("batch", saved["state"]["batch"], 0, batches + 1)
-            trainer._state = State(trainer._state.theta, tensors["slots"], **saved["state"])
+            integer("batch", trainer._state.batch, 0, batches + 1)
+            trainer._ledger = Ledger(saved["ledger"].entries)
             columns = saved["history"]
             rows = zip(*columns.values(), strict=True)
             trainer.history = [EpochRecord(**dict(zip(columns, row, strict=True))) for row in rows]
             trainer.extra = json.loads(saved["extra"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} does not describe a trainer: {error!r}") from error
-        if trainer.optimizer.lr is checkpoint.user_function:
-            raise CheckpointError(
-                f"{path} was saved with a learning rate that is a function of your own, which is "
-                "not in the file: give load an optimizer=..."
-            )
+        for option, value, what in (
+            ("optimizer", trainer.optimizer.lr, "learning rate"),
+            ("sampler", trainer.sampler, "sampler"),
+        ):
+            if value is checkpoint.user_function:
+                raise CheckpointError(
+                    f"{path} was saved with a {what} that is a function of your own, which is not "
+                    f"in the file: give load {option}=..."
+                )
         network, slots = trainer.network, tensors["slots"]
         expected = (trainer.optimizer.slots, network.n_parameters)
         if slots.shape != expected or slots.dtype != network.dtype:
@@ -440,18 +570,37 @@ class Trainer:
                 f"finished first, found {len(X)}: give the same data, or begin anew with "
                 "Trainer(..., theta=trainer.theta)"
             )
-        training = backends.load(self.network.backend).Training(
+        kernels, noise = backends.load(self.network.backend), None
+        if self.clip is not None and self.noise is not None:
+            deviation = self.noise.multiplier * self.clip.sensitivity(len(self.network.layers))
+            noise = deviation, self.seed if self.noise.seed is None else self.noise.seed
+        training = kernels.Training(
             self.network.plan,
             self.optimizer,
             X,
             y,
             weights,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            shuffle=self.shuffle,
+            **sampling(
+                self.sampler, kernels, X, weights, batch_size=self.batch_size, seed=self.seed
+            ),
+            clip=self.clip,
+            noise=noise,
+            monitor=self._watched(),
         )
-        self._state.put_into(training)
+        self._state.put_into(training, len(X))
         return training
+
+    def _watched(self) -> set[str]:
+        """What training has to look at: what is asked for, and what a function as sampler gets."""
+        return {*self.monitor, *(("losses", "gradient_norms") if callable(self.sampler) else ())}
+
+    def _mechanism(self, examples: int, weights: Array | None) -> Mechanism | None:
+        """What hides each of so many examples in a step."""
+        if self.sampler != "poisson" or self.clip is None or self.noise is None:
+            return None
+        if weights is not None:  # some examples then count for more than the noise is made for
+            return None
+        return min(1.0, self.batch_size / examples), self.noise.multiplier
 
     def _finish_epoch(
         self, run: Run, training: Any, interrupts: Interrupts, bar: Progress
@@ -466,6 +615,15 @@ class Trainer:
         seen += min(training.batches * self.batch_size, self._examples)
         return max(seen, 0), perf_counter() - start
 
+    def _monitored(self, training: Any) -> dict[str, Any]:
+        """What the record of an epoch has beside the usual."""
+        found: dict[str, Any] = {}
+        if "noise_scale" in self.monitor:
+            found["noise_scale"] = noise_scale(training.variance_sum, training.signal_sum)
+        if "gradient_norms" in self.monitor:
+            found["gradient_norms"] = five_numbers(training.example_norms)
+        return found
+
     def _evaluate(self, theta: Array, X: Array, y: Array) -> tuple[float, float]:
         """Mean loss and metric."""
         kernels, plan = backends.load(self.network.backend), self.network.plan
@@ -475,6 +633,34 @@ class Trainer:
         outputs = np.concatenate([kernels.outputs(plan, theta, X[part]) for part in parts])
         metric = LOSSES[self.network.loss].metric
         return float(losses.mean(dtype=np.float64)), metric(outputs, y)
+
+
+def _check_clip(
+    clip: PerExampleClip | None, noise: GaussianNoise | None, layers: int
+) -> tuple[PerExampleClip | None, GaussianNoise | None]:
+    if clip is not None:
+        if not isinstance(clip, PerExampleClip):
+            raise TypeError(
+                f"clip must be a PerExampleClip, such as PerExampleClip(1.0), found {clip!r}"
+            )
+        clip.bounds(layers)  # are there as many?
+    if noise is not None:
+        if not isinstance(noise, GaussianNoise):
+            raise TypeError(
+                f"noise must be a GaussianNoise, such as GaussianNoise(1.1), found {noise!r}"
+            )
+        if clip is None:
+            raise ValueError(
+                "noise needs clip: gradients without a bound are not hidden by any amount of "
+                "noise, give clip=PerExampleClip(...)"
+            )
+    return clip, noise
+
+
+def _check_monitor(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"monitor must be a list of names, found {names!r}")
+    return tuple(one_of("monitor", name, MONITORS) for name in names)
 
 
 def _callables(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:

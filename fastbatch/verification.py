@@ -10,16 +10,19 @@ An error above 1 is a bug in a kernel or in the compiler that built it.
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from fastbatch.backends import DenseOp, Plan, load
+from fastbatch.clipping import PerExampleClip
 from fastbatch.layers import ACTIVATIONS
 from fastbatch.losses import LOSSES
 from fastbatch.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastbatch.rounding import Sweep
+from fastbatch.samplers import sampling
 
 DTYPES = ("float32", "float64")
 
@@ -259,10 +262,56 @@ def case_errors(kernels: ModuleType, case: Case, dtype: str) -> Iterator[tuple[s
         value, gradient = kernels.value_and_gradient(plan, theta, X, y, w, scale)
         yield "value", error_in_bounds(value, *sweep.value(w, scale))
         yield "gradient", error_in_bounds(gradient, *sweep.gradient(w, scale))
-    few = slice(0, 40)  # examples have their gradients one by one, so these stand for all
-    rows = Sweep(plan, theta, X[few], y[few]).per_example_gradients()
-    each = kernels.per_example_gradients(plan, theta, X[few], y[few])
-    yield "per_example_gradients", error_in_bounds(each, *rows)
+    yield from _per_example_errors(kernels, plan, (theta, X, y, weights), sweep)
+
+
+def _per_example_errors(
+    kernels: ModuleType, plan: Plan, data: tuple[np.ndarray, ...], sweep: Sweep
+) -> Iterator[tuple[str, float]]:
+    """The errors of all that is said about each example's gradient, and of the gradients."""
+    theta, X, y, weights = data
+    scale = 1.0 / len(X)
+    for per_layer in (False, True):
+        norms = kernels.gradient_norms(plan, theta, X, y, per_layer)
+        yield "gradient_norms", error_in_bounds(norms, *sweep.gradient_norms(per_layer))
+
+    half = float(np.median(sweep.gradient_norms()[0])) or 1.0  # half of the gradients are longer
+    for clip in (
+        PerExampleClip(half),
+        PerExampleClip(half, per_layer=True),
+        PerExampleClip(half, automatic=True, gamma=half),
+    ):
+        gradient, norms = kernels.clipped_gradient(plan, theta, X, y, weights, scale, clip)
+        true_gradient, true_norms = sweep.clipped_gradient(weights, scale, clip)
+        yield "clipped_gradient", error_in_bounds(gradient, *true_gradient)
+        yield "clipped_gradient", error_in_bounds(norms, *true_norms)
+
+    moments = kernels.second_moments(plan, theta, X, y, weights, scale)
+    yield "second_moments", error_in_bounds(moments, *sweep.second_moments(weights, scale))
+    direction = theta[::-1].copy()
+    products = kernels.inner_products(plan, theta, X, y, direction)
+    yield "inner_products", error_in_bounds(products, *sweep.inner_products(direction))
+
+    # Results that are large: some examples stand for all.
+    some, others = (X[:40], y[:40]), (X[-30:], y[-30:])
+    some_sweep, other_sweep = (Sweep(plan, theta, *examples) for examples in (some, others))
+    each = kernels.per_example_gradients(plan, theta, *some)
+    yield "per_example_gradients", error_in_bounds(each, *some_sweep.per_example_gradients())
+    gram = kernels.gradient_gram(plan, theta, X, y, *others)
+    yield "gradient_gram", error_in_bounds(gram, *sweep.gradient_gram(other_sweep))
+    gram = kernels.gradient_gram(plan, theta, *some, *some)
+    yield "gradient_gram", error_in_bounds(gram, *some_sweep.gradient_gram(some_sweep))
+
+    # And larger by the number of outputs, or by its square; where one is too large, none.
+    few = slice(0, min(40, (1 << 21) // (plan.outputs * plan.size)))
+    jacobian = kernels.output_jacobian(plan, theta, X[few])
+    truth = Sweep(plan, theta, X[few], y[few]).output_jacobian()
+    yield "output_jacobian", error_in_bounds(jacobian, *truth)
+    count = min(40, 1 + 300 // plan.outputs)
+    some, others = (X[:count], y[:count]), (X[-count:], y[-count:])
+    some_sweep, other_sweep = (Sweep(plan, theta, *examples) for examples in (some, others))
+    kernel = kernels.tangent_kernel(plan, theta, some[0], others[0])
+    yield "tangent_kernel", error_in_bounds(kernel, *some_sweep.tangent_kernel(other_sweep))
 
 
 def random_errors(kernels: ModuleType) -> Iterator[Check]:
@@ -298,29 +347,97 @@ def _integers(outputs: int, dtype: str) -> tuple[Plan, np.ndarray, np.ndarray, n
 
 
 def training_errors(kernels: ModuleType, dtype: str) -> Iterator[tuple[str, float]]:
-    """Two epochs without any rounding: which rows, which weights, which scale, in what order.
+    """Training without any rounding: which rows, which weights, which scale, clipped by how much.
 
-    Every number is a small multiple of a power of two, in the partial last batch too, so kernels
-    and reference must agree to the last bit.
+    Every number is a small multiple of a power of two, in partial batches too, so kernels and
+    reference must agree to the last bit. Only noise is rounded.
 
     Examples
     --------
     >>> dict(training_errors(load("reference"), "float32"))
-    {'shuffled': 0.0, 'in order, weighted': 0.0}
+    {'shuffle': 0.0, 'sequential': 0.0, 'replacement': 0.0, 'poisson': 0.0, 'weighted': 0.0,
+     'clip': 0.0, 'clip per layer': 0.0, 'noise': 0.0}
     """
-    weights = np.array([1, 0, 2, 1, 0, 2], dtype=dtype)  # of the rows of each batch: sums 4 and 2
-    for name, w, shuffle in (("shuffled", None, True), ("in order, weighted", weights, False)):
-        plan, theta, X, y = _integers(33, dtype)
-        results = []
-        for module in (kernels, load("reference")):
-            training = module.Training(plan, SGD(), X, y, w, batch_size=4, seed=1, shuffle=shuffle)
-            training.theta = theta
-            for _ in range(2):
-                training.advance(np.full(training.batches, 0.25))
-                sums = training.loss_sum, training.weight_sum
-                training.next_epoch()
-            results.append(np.append(training.theta, sums))
-        yield name, error_in_bounds(results[0], results[1], 0.0)
+    thin = [1, 0, 2, 1, 0, 2]  # the first batch of four weighs 4, the second of two weighs 2
+    full = [2, 0, 2, 1, 1, 2]  # 8 in all
+    for name, train in {
+        "shuffle": partial(_two_epochs, sampler="shuffle"),
+        "sequential": partial(_two_epochs, sampler="sequential", weights=thin),
+        "replacement": partial(_two_epochs, sampler="replacement"),
+        "poisson": partial(_two_epochs, sampler="poisson", weights=thin),
+        "weighted": partial(_two_epochs, sampler=lambda *_: [1, 2, 1, 2, 1, 1], weights=full),
+        "clip": partial(_clipped_step, clip=PerExampleClip(8.0), weights=full),
+        "clip per layer": partial(
+            _clipped_step, clip=PerExampleClip([8.0], per_layer=True), weights=full
+        ),
+    }.items():
+        truth = train(load("reference"), dtype)
+        yield name, error_in_bounds(train(kernels, dtype), truth, 0.0)
+
+    truth = _noisy_step(load("reference"), dtype)
+    # The noise is at most nine standard deviations of 64 / 6, and is multiplied by 0.25.
+    bound = 4 * np.finfo(dtype).eps * (abs(truth) + 9 * 64 / 6 * 0.25)
+    yield "noise", error_in_bounds(_noisy_step(kernels, dtype), truth, bound)
+
+
+def _two_epochs(
+    kernels: ModuleType, dtype: str, sampler: Any, weights: list[int] | None = None
+) -> np.ndarray:
+    """Parameters and sums after two epochs in batches of four."""
+    plan, theta, X, y = _integers(33, dtype)
+    w = None if weights is None else np.array(weights, dtype)
+    options = sampling(sampler, kernels, X, w, batch_size=4, seed=1)
+    training = kernels.Training(plan, SGD(), X, y, w, **options)
+    training.theta = theta
+    for _ in range(2):
+        training.advance(np.full(training.batches, 0.25))
+        sums = training.loss_sum, training.weight_sum
+        training.next_epoch()
+    return np.append(training.theta, sums)
+
+
+def _clipped_step(
+    kernels: ModuleType, dtype: str, clip: PerExampleClip, weights: list[int]
+) -> np.ndarray:
+    """Parameters, and all that can be monitored, after a step that halves norms or leaves them."""
+    plan, theta, X, y = _gradients_of_known_norm(2.0 ** np.arange(1, 7), dtype)
+    training = kernels.Training(
+        plan,
+        SGD(),
+        X,
+        y,
+        np.array(weights, dtype),
+        batch_size=6,
+        clip=clip,
+        monitor=("losses", "gradient_norms", "noise_scale"),
+    )
+    training.theta = theta
+    training.advance(np.array([0.25]))
+    known = np.nan_to_num([training.example_losses, training.example_norms])
+    sums = training.loss_sum, training.variance_sum, training.signal_sum
+    return np.concatenate([training.theta, *known, sums])
+
+
+def _noisy_step(kernels: ModuleType, dtype: str) -> np.ndarray:
+    """Parameters after a step with noise."""
+    plan, theta, X, y = _integers(33, dtype)
+    noise = 64.0, 2**63 + 1
+    training = kernels.Training(plan, SGD(), X, y, None, batch_size=6, noise=noise)
+    training.theta, training.step = theta, 2**32 - 1
+    training.advance(np.array([0.25]))
+    return np.asarray(training.theta)
+
+
+def _gradients_of_known_norm(
+    norms: np.ndarray, dtype: str
+) -> tuple[Plan, np.ndarray, np.ndarray, np.ndarray]:
+    """A linear network, and examples whose gradients have these norms."""
+    plan, theta, _, _ = _integers(33, dtype)
+    X = np.eye(len(norms), 17) + np.eye(len(norms), 17, 6) - np.eye(len(norms), 17, 11)
+    # The norm of an input with its 1 for the bias is 2, so those of the deltas are half of norms.
+    delta = norms[:, None] / 2 * np.eye(len(norms), 33, 3)
+    y = load("reference").outputs(plan, theta, X.astype(dtype)) - delta / 2
+    return plan, theta, X.astype(dtype), y.astype(dtype)
 
 
 def optimizer_error(kernels: ModuleType, optimizer: Any, step: int, dtype: str) -> float:
@@ -364,14 +481,7 @@ def optimizer_error(kernels: ModuleType, optimizer: Any, step: int, dtype: str) 
     for module, training_plan in ((kernels, plan), (truth, exact)):
         kind = training_plan.dtype
         training = module.Training(
-            training_plan,
-            optimizer,
-            X.astype(kind),
-            y.astype(kind),
-            None,
-            batch_size=4,
-            seed=0,
-            shuffle=False,
+            training_plan, optimizer, X.astype(kind), y.astype(kind), None, batch_size=4
         )
         training.theta, training.slots, training.step = theta.astype(kind), slots.astype(kind), step
         training.advance(np.array([optimizer.lr]))

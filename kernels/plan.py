@@ -1,6 +1,7 @@
-"""What a network is to every backend: a tuple of layers, a loss and a dtype, nothing more."""
+"""What every backend is told: what a network is, and what the batches of an epoch are."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,12 @@ class Plan:
     def size(self):
         """Number of parameters, P."""
         return sum(layer.size for layer in self.layers)
+
+
+class Batches(NamedTuple):
+    """The batches of an epoch, as a sampler makes them; None stands for what is usual."""
+
+    rows: Any = None  # int64: the examples, one batch after the other; or all in order
+    starts: Any = None  # int64 (batches + 1,): where in rows each batch begins; or every batch_size
+    weights: Any = None  # (N,), in place of the data's
+    probabilities: Any = None  # float64 (N,): what rows were drawn by, kept for resuming

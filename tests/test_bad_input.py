@@ -196,7 +196,45 @@ def test_a_look_for_nan_can_be_saved():
         (lambda: fb.Trainer(network(), batch_size=-3), ValueError, "found -3"),
         (lambda: fb.Trainer(network(), batch_size=2.5), TypeError, "batch_size must be an integer"),
         (lambda: fb.Trainer(network(), seed=-1), ValueError, "seed must be"),
-        (lambda: fb.Trainer(network(), shuffle=1), TypeError, "shuffle must be True or False"),
+        (
+            lambda: fb.Trainer(network(), sampler="shufle"),
+            ValueError,
+            r"unknown sampler 'shufle': did you mean 'shuffle'\? known are shuffle, sequential",
+        ),
+        (lambda: fb.Trainer(network(), sampler=3), TypeError, "sampler must be a name"),
+        (lambda: fb.Trainer(network(), clip=1.0), TypeError, "clip must be a PerExampleClip, such"),
+        (
+            lambda: fb.Trainer(network(), clip=fb.PerExampleClip([1, 2], per_layer=True)),
+            ValueError,
+            "a bound for each of the 1 layers, found 2",
+        ),
+        (
+            lambda: fb.Trainer(network(), clip=fb.PerExampleClip(), noise=1.1),
+            TypeError,
+            "noise must be a GaussianNoise, such",
+        ),
+        (
+            lambda: fb.Trainer(network(), noise=fb.GaussianNoise(1.0)),
+            ValueError,
+            r"noise needs clip: .* give clip=PerExampleClip",
+        ),
+        (lambda: fb.GaussianNoise(-1.0), ValueError, "multiplier must be a finite number"),
+        (lambda: fb.GaussianNoise(NAN), ValueError, "multiplier must be a finite number"),
+        (lambda: fb.GaussianNoise("1"), TypeError, "multiplier must be a number"),
+        (lambda: fb.GaussianNoise(1.0, seed=-1), ValueError, "seed must be an integer in"),
+        (lambda: fb.GaussianNoise(1.0, seed=2**64), ValueError, "seed must be an integer in"),
+        (
+            lambda: fb.Trainer(network(), monitor="losses"),
+            TypeError,
+            "monitor must be a list of names, found 'losses'",
+        ),
+        (lambda: fb.Trainer(network(), monitor=3), TypeError, "monitor must be a list of names"),
+        (
+            lambda: fb.Trainer(network(), monitor=["loss"]),
+            ValueError,
+            "unknown monitor 'loss': did you mean 'losses'",
+        ),
+        (lambda: fb.Trainer(network(), monitor=[3]), TypeError, "monitor must be a name"),
         (lambda: fb.Trainer(network(), theta=[NAN] * 9), ValueError, r"theta\[0\] is nan"),
         (lambda: fb.Trainer(network()).fit(X, LABELS, epochs=0), ValueError, "epochs must be"),
         (lambda: fb.Trainer(network()).fit(X, LABELS, epochs=1.5), TypeError, "epochs must be"),
@@ -236,6 +274,147 @@ def test_bad_reductions_are_refused(options, error, message):
     net = network()
     with pytest.raises(error, match=message):
         net.value_and_grad(net.init(seed=0), X, LABELS, **options)
+
+
+EXAMPLES = X, LABELS
+PER_EXAMPLE = {
+    "gradient_norms": lambda net, theta, X, y: net.gradient_norms(theta, X, y),
+    "clipped_gradient": lambda net, theta, X, y: net.clipped_gradient(theta, X, y, 1.0),
+    "gradient_statistics": lambda net, theta, X, y: net.gradient_statistics(theta, X, y),
+    "directional_derivatives": lambda net, theta, X, y: net.directional_derivatives(
+        theta, X, y, np.ones(9)
+    ),
+    "per_example_gradients": lambda net, theta, X, y: net.per_example_gradients(theta, X, y),
+    "iterate": lambda net, theta, X, y: net.iterate_per_example_gradients(theta, X, y),
+}
+BAD_ARGUMENTS = [
+    *((0, *row) for row in BAD_PARAMETERS),
+    *((1, *row) for row in BAD_EXAMPLES),
+    *((2, *row) for row in BAD_LABELS),
+]
+
+
+@pytest.mark.parametrize("method", PER_EXAMPLE)
+@pytest.mark.parametrize(("place", "bad", "error", "message"), BAD_ARGUMENTS)
+def test_methods_of_each_example_refuse_what_others_do(method, place, bad, error, message):
+    net, arguments = network(), [np.zeros(9), X, LABELS]
+    arguments[place] = bad
+    with pytest.raises(error, match=message):
+        PER_EXAMPLE[method](net, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "message"),
+    [
+        (lambda net, t: net.gradient_norms(t, *EXAMPLES, per_layer=1), TypeError, "per_layer must"),
+        (
+            lambda net, t: net.directional_derivatives(t, *EXAMPLES, np.ones(8)),
+            ValueError,
+            r"direction must have shape \(9,\), one entry for each parameter .* found \(8,\)",
+        ),
+        (
+            lambda net, t: net.directional_derivatives(t, *EXAMPLES, ["a"] * 9),
+            TypeError,
+            "direction must hold real numbers",
+        ),
+        (lambda net, t: net.gradient_gram(t, X, None), TypeError, "ya must hold real numbers"),
+        (lambda net, t: net.gradient_gram(t, X[:5], LABELS), ValueError, "ya must have one entry"),
+        (
+            lambda net, t: net.gradient_gram(t, *EXAMPLES, X),
+            TypeError,
+            "yb is missing, found only Xb: give both or none",
+        ),
+        (
+            lambda net, t: net.gradient_gram(t, *EXAMPLES, yb=LABELS),
+            TypeError,
+            "Xb is missing, found only yb",
+        ),
+        (
+            lambda net, t: net.gradient_gram(t, *EXAMPLES, spoiled(X, NAN), LABELS),
+            ValueError,
+            r"Xb\[1, 1\] is nan",
+        ),
+        (
+            lambda net, t: net.gradient_gram(t, *EXAMPLES, X, LABELS + 1),
+            ValueError,
+            r"yb\[2\] is 3, expected labels",
+        ),
+        (
+            lambda net, t: net.tangent_kernel(t, X[:, :1]),
+            ValueError,
+            r"Xa must have shape \(N, 2\)",
+        ),
+        (lambda net, t: net.tangent_kernel(t, X, X[0]), ValueError, r"Xb must be a matrix of"),
+        (lambda net, t: net.tangent_kernel(t[:8], X), ValueError, r"theta must have shape \(9,\)"),
+        (lambda net, t: net.output_jacobian(t, spoiled(X, INF)), ValueError, r"X\[1, 1\] is inf"),
+        (
+            lambda net, t: net.gradient_statistics(t, X[:0], LABELS[:0]),
+            ValueError,
+            "X has no examples",
+        ),
+        (
+            lambda net, t: net.clipped_gradient(t, X[:0], LABELS[:0], 1.0),
+            ValueError,
+            "X has no examples",
+        ),
+        (
+            lambda net, t: net.iterate_per_example_gradients(t, *EXAMPLES, rows=2.0),
+            TypeError,
+            "rows must be an integer",
+        ),
+    ],
+)
+def test_bad_questions_about_each_example_are_refused(use, error, message):
+    with pytest.raises(error, match=message):
+        use(network(), np.zeros(9))
+
+
+@pytest.mark.parametrize(("bad", "error", "message"), BAD_WEIGHTS)
+def test_bad_weights_of_gradients_are_refused(bad, error, message):
+    net, theta = network(), np.zeros(9)
+    with pytest.raises(error, match=message):
+        net.clipped_gradient(theta, *EXAMPLES, 1.0, sample_weight=bad)
+    with pytest.raises(error, match=message):
+        net.gradient_statistics(theta, *EXAMPLES, bad)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_norm": 0.0}, ValueError, "max_norm must be positive, found 0.0"),
+        ({"max_norm": -1}, ValueError, "max_norm must be positive, found -1"),
+        ({"max_norm": NAN}, ValueError, "max_norm must be a finite number"),
+        ({"max_norm": INF}, ValueError, "max_norm must be a finite number"),
+        ({"max_norm": "1"}, TypeError, "max_norm must be a number, found '1'"),
+        ({"max_norm": None}, TypeError, "max_norm must be a number, found None"),
+        ({"max_norm": (1.0,)}, ValueError, r"max_norm must be one number, .* need per_layer=True"),
+        (
+            {"max_norm": (1.0, -2.0), "per_layer": True},
+            ValueError,
+            r"max_norm\[1\] must be positive, found -2.0",
+        ),
+        ({"max_norm": 1.0, "per_layer": 1}, TypeError, "per_layer must be True or False"),
+        ({"max_norm": 1.0, "automatic": None}, TypeError, "automatic must be True or False"),
+        ({"max_norm": 1.0, "gamma": 0.0}, ValueError, "gamma must be positive, found 0.0"),
+        ({"max_norm": 1.0, "gamma": INF}, ValueError, "gamma must be a finite number"),
+    ],
+)
+def test_bad_clipping_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        fb.PerExampleClip(**options)
+    with pytest.raises(error, match=message):
+        network().clipped_gradient(np.zeros(9), *EXAMPLES, **options)
+
+
+def test_bounds_for_other_layers_are_refused():
+    with pytest.raises(ValueError, match="a bound for each of the 1 layers, found 2"):
+        network().clipped_gradient(np.zeros(9), *EXAMPLES, (1.0, 2.0), per_layer=True)
+
+
+@pytest.mark.parametrize("scale", [NAN, INF])
+def test_a_clipped_sum_has_a_finite_scale(scale):
+    with pytest.raises(ValueError, match="scale must be a finite number"):
+        network().clipped_gradient(np.zeros(9), *EXAMPLES, 1.0, scale)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import fastbatch as fb
-from fastbatch import checkpoint
+from fastbatch import checkpoint, run
+from fastbatch.samplers import SAMPLERS
 
 OPTIMIZERS = [
     fb.SGD(0.01),
@@ -41,12 +42,12 @@ def path(tmp_path):
 def test_loaded_and_trained_on_equals_uninterrupted(backend, classes, path, optimizer, dtype):
     layers = [fb.Dense(5, "gelu"), fb.Dense(3)]
     net = fb.Network(layers, 4, "cross_entropy", dtype, backend)
-    expected = fb.Trainer(net, optimizer, batch_size=7, shuffle=False)
+    expected = fb.Trainer(net, optimizer, batch_size=7, sampler="sequential")
     expected.fit(*classes, epochs=2)
     expected.save(path)
     loaded = fb.Trainer.load(path)
     assert loaded.network == net and loaded.optimizer == optimizer
-    assert (loaded.batch_size, loaded.seed, loaded.shuffle) == (7, 0, False)
+    assert (loaded.batch_size, loaded.seed, loaded.sampler) == (7, 0, "sequential")
     assert loaded.history == expected.history
     for trainer in expected, loaded:
         trainer.fit(*classes, epochs=2)
@@ -87,6 +88,113 @@ def test_a_function_of_the_users_own_must_be_given_again(classifier, classes, pa
     for each in trainer, loaded:
         each.fit(*classes)
     np.testing.assert_array_equal(loaded.theta, trainer.theta)
+
+
+EVERYTHING = {
+    "clip": fb.PerExampleClip([1.0, 0.5], per_layer=True),
+    "noise": fb.GaussianNoise(0.1, seed=5),
+    "monitor": ["losses", "gradient_norms", "noise_scale"],
+}
+
+
+def by_norm(losses, norms):
+    return np.nan_to_num(norms, nan=1.0) + 0.1
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, by_norm])
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize("last", [5, 6, 8])
+def test_stopped_amid_an_epoch_saved_and_loaded_it_goes_on_to_the_same_bits(
+    backend, classes, path, monkeypatch, sampler, options, last
+):
+    monkeypatch.setattr(run, "SLICE_SECONDS", 0.0)
+
+    def stopping(step):
+        if step == last:
+            raise KeyboardInterrupt
+        return 0.1
+
+    net = fb.Network([fb.Dense(5, "gelu"), fb.Dense(3)], 4, "cross_entropy", backend=backend)
+    expected, trainer = (
+        fb.Trainer(net, fb.SGD(lr), batch_size=16, seed=3, sampler=sampler, **options)
+        for lr in (0.1, stopping)
+    )
+    expected.fit(*classes, epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*classes, epochs=3)
+    trainer.save(path)
+    loaded = fb.Trainer.load(path, optimizer=fb.SGD(0.1), sampler=sampler)
+    trainer.optimizer = fb.SGD(0.1)
+    for each in trainer, loaded:
+        assert each.step == last
+        each.fit(*classes, epochs=3 - last // 6)
+        for name, value in vars(expected._state).items():
+            np.testing.assert_array_equal(value, getattr(each._state, name), err_msg=name)
+        for one, other in zip(each.history, expected.history, strict=True):
+            assert (one.loss, one.noise_scale) == (other.loss, other.noise_scale)
+            assert one.gradient_norms == other.gradient_norms
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_all_options_are_saved(classes, path, sampler):
+    layers = [fb.Dense(5), fb.Dense(3)]
+    net = fb.Network(layers, 4, "cross_entropy", backend="reference")
+    trainer = fb.Trainer(net, sampler=sampler, **EVERYTHING)
+    trainer.fit(*classes)
+    trainer.save(path)
+    loaded = fb.Trainer.load(path)
+    for name in "sampler", "clip", "noise", "monitor", "seed", "batch_size", "history":
+        assert getattr(loaded, name) == getattr(trainer, name), name
+    for name, value in vars(trainer._state).items():
+        np.testing.assert_array_equal(getattr(loaded._state, name), value, err_msg=name)
+
+
+def test_a_sampler_of_the_users_own_must_be_given_again(classifier, classes, path):
+    trainer = fb.Trainer(classifier, sampler=by_norm)
+    trainer.fit(*classes, epochs=2)
+    trainer.save(path)
+    with pytest.raises(fb.CheckpointError, match=r"a sampler that is a function.*sampler=\.\.\."):
+        fb.Trainer.load(path)
+    with pytest.raises(ValueError, match="unknown sampler 'poison': did you mean 'poisson'"):
+        fb.Trainer.load(path, sampler="poison")
+    loaded = fb.Trainer.load(path, sampler=by_norm)
+    for each in trainer, loaded:
+        each.fit(*classes)
+    np.testing.assert_array_equal(loaded.theta, trainer.theta)
+    assert fb.Trainer.load(path, sampler="shuffle").fit(*classes)[0].epoch == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, description: tensors.update(example_losses=np.zeros(5, np.float32)),
+        lambda tensors, description: tensors.update(example_norms=np.zeros((90, 1), np.float32)),
+        lambda tensors, description: tensors.update(probabilities=np.zeros(90)),
+        lambda tensors, description: tensors.update(probabilities=np.full(90, np.nan)),
+        lambda tensors, description: tensors.update(probabilities=-np.ones(90)),
+        lambda tensors, description: tensors.update(surplus=np.zeros(3)),
+        lambda tensors, description: description["state"].update(variance_sum=None),
+        lambda tensors, description: description.pop("sampler"),
+        lambda tensors, description: description.update(sampler="poison"),
+        lambda tensors, description: description.update(sampler=3),
+        lambda tensors, description: description["clip"].update(max_norm=-1.0),
+        lambda tensors, description: description["clip"].update(max_norm=[1.0]),
+        lambda tensors, description: description.update(clip=None),
+        lambda tensors, description: description["noise"].update(multiplier="much"),
+        lambda tensors, description: description.update(monitor="losses"),
+        lambda tensors, description: description.update(ledger=[]),
+        lambda tensors, description: description["ledger"].update(entries=[[0, [0.5]]]),
+        lambda tensors, description: description["ledger"].update(entries=[[-1, [0.5, 1.0]]]),
+    ],
+)
+def test_what_describes_no_options_is_refused(classes, path, change):
+    net = fb.Network([fb.Dense(5), fb.Dense(3)], 4, "cross_entropy", backend="reference")
+    trainer = fb.Trainer(net, sampler="poisson", **EVERYTHING)
+    trainer.fit(*classes)
+    trainer.save(path)
+    rewritten(path, change)
+    with pytest.raises(fb.CheckpointError, match="does not describe a trainer"):
+        fb.Trainer.load(path)
 
 
 def test_another_optimizer_must_keep_as_much_state(trainer, path):

@@ -103,12 +103,15 @@ def test_an_npz_file_trains(tmp_path, capsys):
 def test_options_reach_the_trainer(tmp_path):
     model = tmp_path / "model.safetensors"
     options = "--hidden 5 --activation tanh --epochs 2 --batch-size 7 --optimizer rmsprop --lr 0.5"
+    options += " --sampler replacement --clip 2 --noise 0.1"
     others = f"--seed 3 --validation 0.3 --backend reference --output {model}"
     assert main(["train", "wine", *options.split(), *others.split()]) == 0
     trainer = fb.Trainer.load(model)
     assert trainer.network.layers == (fb.Dense(5, "tanh"), fb.Dense(3))
     assert trainer.optimizer == fb.RMSprop(0.5)
     assert (trainer.batch_size, trainer.seed, trainer.epoch) == (7, 3, 2)
+    assert (trainer.sampler, trainer.clip) == ("replacement", fb.PerExampleClip(2.0))
+    assert trainer.noise == fb.GaussianNoise(0.1)
     assert trainer.step == 2 * int(np.ceil((178 - round(0.3 * 178)) / 7))
     assert Preparation.from_json(trainer.extra).classes == ("class_0", "class_1", "class_2")
 
@@ -140,6 +143,9 @@ def test_threads_do_not_change_the_model(tmp_path):
         (["train", "iris", "--batch-size", "-1"], "batch_size must be an integer"),
         (["train", "iris", "--lr", "-1"], "lr must be a finite number"),
         (["train", "iris", "--seed", "-1"], "seed must be an integer"),
+        (["train", "iris", "--sampler", "poison"], "invalid choice: 'poison'"),
+        (["train", "iris", "--clip", "-1"], "max_norm must be positive, found -1.0"),
+        (["train", "iris", "--noise", "1"], "noise needs clip"),
         (["train", "iris", "--threads", "0"], "n must be an integer in [1, inf), found 0"),
         (["train", "iris", "--validation", "1"], "leaves one part empty"),
         (["train", "iris", "--output", "nowhere/model"], "no such folder"),
@@ -301,7 +307,7 @@ def test_verification_prints_the_worst_of_each_kernel(capsys):
     assert main(["verify", "--backend", "reference"]) == 0
     header, *rows, summary = capsys.readouterr().out.splitlines()
     assert header.split() == ["kernel", "dtype", "error", "worst", "case"]
-    assert len(rows) == 24
+    assert len(rows) == 38
     assert "all within their bounds" in summary
 
 

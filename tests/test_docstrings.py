@@ -9,7 +9,7 @@ import fastbatch as fb
 METHODS = [
     member
     for kind in (fb.Network, fb.Trainer)
-    for name, member in vars(kind).items()
+    for name, member in inspect.getmembers(kind)
     if not name.startswith("_") and not isinstance(member, str)
 ]
 

@@ -102,7 +102,7 @@ def test_an_interrupted_epoch_wants_as_many_examples(classifier, classes, monkey
 def test_an_epoch_whose_used_weights_are_all_zero_has_no_loss(classifier, classes, monkeypatch):
     monkeypatch.setattr(run, "SLICE_SECONDS", 0.0)
     X, y = classes
-    trainer = fb.Trainer(classifier, fb.SGD(interrupting(0)), batch_size=45, shuffle=False)
+    trainer = fb.Trainer(classifier, fb.SGD(interrupting(0)), batch_size=45, sampler="sequential")
     first_half = np.repeat([1.0, 0.0], 45)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(X, y, sample_weight=1 - first_half)

@@ -10,7 +10,11 @@ import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
 import fastbatch as fb
-from fastbatch import run
+from fastbatch import backends, run, samplers
+from fastbatch.backends import Batches
+from fastbatch.trainer import MONITORS
+
+REFERENCE = backends.load("reference")
 
 
 def fitted(net, data, *, epochs=3, optimizer=None, **options):
@@ -23,6 +27,12 @@ def assert_same_bits(one, other):
     np.testing.assert_array_equal(one.theta, other.theta)
     assert (one.step, one.epoch) == (other.step, other.epoch)
     assert [record.loss for record in one.history] == [record.loss for record in other.history]
+
+
+def assert_same_state(one, other):
+    """All that changes in training."""
+    for name, value in vars(one._state).items():
+        np.testing.assert_array_equal(value, getattr(other._state, name), err_msg=name)
 
 
 def test_training_learns(classifier, classes):
@@ -58,7 +68,7 @@ def test_the_length_of_slices_does_not_matter(classifier, classes, monkeypatch):
 def test_without_shuffling_a_step_is_the_gradient_of_the_next_rows(classifier, classes):
     X, y = classes
     theta = classifier.init(seed=0)
-    trainer = fb.Trainer(classifier, fb.SGD(0.1), batch_size=60, shuffle=False)
+    trainer = fb.Trainer(classifier, fb.SGD(0.1), batch_size=60, sampler="sequential")
     (record,) = trainer.fit(X, y)
     expected, losses = theta.astype(float), []
     for rows in slice(0, 60), slice(60, 90):
@@ -69,8 +79,8 @@ def test_without_shuffling_a_step_is_the_gradient_of_the_next_rows(classifier, c
 
 
 def test_a_batch_larger_than_the_data_is_all_of_them(classifier, classes):
-    whole = fb.Trainer(classifier, batch_size=90, shuffle=False)
-    larger = fb.Trainer(classifier, batch_size=10**9, shuffle=False)
+    whole = fb.Trainer(classifier, batch_size=90, sampler="sequential")
+    larger = fb.Trainer(classifier, batch_size=10**9, sampler="sequential")
     whole.fit(*classes, epochs=3)
     larger.fit(*classes, epochs=3)
     assert_same_bits(larger, whole)
@@ -218,7 +228,7 @@ def test_trainers_in_threads_get_the_same_bits(classifier, classes):
 def growing(backend, lr):
     """Each step multiplies theta by about -lr; float32 ends at 3e38, so the loss soon after."""
     net = fb.Network([fb.Dense(1)], 1, "squared_error", backend=backend)
-    return fb.Trainer(net, fb.SGD(lr), batch_size=1, shuffle=False, theta=[1.0, 0.0])
+    return fb.Trainer(net, fb.SGD(lr), batch_size=1, sampler="sequential", theta=[1.0, 0.0])
 
 
 def test_divergence_names_the_step_and_keeps_the_parameters_before_it(backend):
@@ -321,6 +331,221 @@ def test_the_way_back_ends_where_data_have_been_spoiled_meanwhile(backend):
     with pytest.raises(fb.DivergenceError, match="step 2"):
         trainer.fit(X, np.zeros(2), epochs=3, callbacks=[lambda *_: X.fill(np.nan)])
     assert np.isfinite(trainer.theta).all()
+
+
+SAMPLERS = [*samplers.SAMPLERS, lambda losses, norms: np.nan_to_num(norms, nan=1.0) + 0.1]
+CLIPS = [
+    fb.PerExampleClip(0.5),
+    fb.PerExampleClip(0.5, per_layer=True),
+    fb.PerExampleClip([0.2, 0.1, 0.4], per_layer=True),
+    fb.PerExampleClip(0.5, automatic=True, gamma=0.1),
+    fb.PerExampleClip(0.5, automatic=True, per_layer=True),
+]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("interval", [0.0, 1e9])
+def test_the_way_back_is_the_way_there(classifier, classes, monkeypatch, sampler, interval):
+    """Divergence leaves what an interruption one step earlier would have left."""
+    monkeypatch.setattr(run, "SNAPSHOT_SECONDS", interval)
+    monkeypatch.setattr(run, "SLICE_SECONDS", 0.0)
+
+    def trained(last, error):
+        def lr(step):
+            if step == last:
+                raise KeyboardInterrupt
+            return 0.1 if step < 20 else 3e38
+
+        trainer = fb.Trainer(
+            classifier, fb.SGD(lr), batch_size=16, seed=5, sampler=sampler,
+            clip=fb.PerExampleClip(1.0), noise=fb.GaussianNoise(0.1), monitor=MONITORS,
+        )  # fmt: skip
+        with pytest.raises(error):
+            trainer.fit(*classes, epochs=9)
+        return trainer
+
+    diverged = trained(None, fb.DivergenceError)
+    assert 20 <= diverged.step < 24 and diverged.step % 6  # amid the fourth epoch
+    stopped = trained(diverged.step, KeyboardInterrupt)
+    assert_same_bits(diverged, stopped)
+    assert_same_state(diverged, stopped)
+
+
+# Clipping
+
+
+def clipped_by_hand(gradients, clip, sizes):
+    """Each gradient, clipped; `sizes` are those of the layers."""
+    parts = np.split(gradients, np.cumsum(sizes)[:-1], axis=1) if clip.per_layer else [gradients]
+    for part, bound in zip(parts, clip.bounds(len(sizes)), strict=True):
+        norms = np.sqrt((part**2).sum(axis=1, keepdims=True))
+        part *= bound / (norms + clip.gamma) if clip.automatic else 1 / np.maximum(1, norms / bound)
+    return np.concatenate(parts, axis=1)
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_clipped_training_is_a_loop_over_clipped_gradients(backend, classes, clip, weighted):
+    layers = [fb.Dense(9, "relu"), fb.Dense(5, "tanh"), fb.Dense(3)]
+    net = fb.Network(layers, 4, "cross_entropy", "float64", backend)
+    X, y = classes
+    weights = np.linspace(0, 2, 90) if weighted else np.ones(90)
+    trainer = fb.Trainer(net, fb.SGD(0.5), batch_size=20, seed=4, clip=clip)
+    trainer.fit(X, y, epochs=2, sample_weight=weights if weighted else None)
+
+    theta = net.init(seed=4)
+    sizes = [layer.size for layer in net.plan.layers]
+    for epoch in range(2):
+        order = REFERENCE.permutation(90, 4, epoch)
+        for rows in np.split(order, [20, 40, 60, 80]):
+            gradients = net.per_example_gradients(theta, X[rows], y[rows])
+            w = weights[rows]
+            theta = theta - 0.5 / w.sum() * w @ clipped_by_hand(gradients, clip, sizes)
+    np.testing.assert_allclose(trainer.theta, theta, rtol=1e-10, atol=1e-12)
+
+
+def test_a_bound_that_no_gradient_reaches_changes_nothing(classifier, classes):
+    free = fitted(classifier, classes)
+    bounded = fb.Trainer(
+        classifier, fb.Adam(0.01), batch_size=16, seed=2, clip=fb.PerExampleClip(1e6)
+    )
+    bounded.fit(*classes, epochs=3)
+    np.testing.assert_allclose(bounded.theta, free.theta, rtol=1e-3, atol=1e-5)
+
+
+# Monitoring
+
+
+@pytest.mark.parametrize("clip", [None, *CLIPS])
+def test_losses_and_norms_are_those_before_the_last_step_of_each_example(backend, classes, clip):
+    layers = [fb.Dense(9, "relu"), fb.Dense(5, "tanh"), fb.Dense(3)]
+    net = fb.Network(layers, 4, "cross_entropy", backend=backend)
+    X, y = classes
+    weights = np.linspace(0, 2, 90)
+    trainer = fb.Trainer(net, fb.SGD(0.1), batch_size=30, seed=1, clip=clip, monitor=MONITORS)
+    trainer.fit(X, y, sample_weight=weights)
+    again = fb.Trainer(net, fb.SGD(0.1), batch_size=30, seed=1, clip=clip)
+    training = again._training(*net.check_examples(X, y), weights.astype("float32"))
+    for rows in np.split(REFERENCE.permutation(90, 1, 0), [30, 60]):
+        seen, theta = rows[weights[rows] > 0], training.theta
+        gradients = net.per_example_gradients(theta, X[seen], y[seen])
+        norms = np.sqrt((gradients.astype(float) ** 2).sum(axis=1))
+        losses = net.losses(theta, X[seen], y[seen])
+        np.testing.assert_allclose(trainer.example_losses[seen], losses, rtol=1e-5)
+        np.testing.assert_allclose(trainer.example_norms[seen], norms, rtol=1e-5)
+        training.advance(np.array([0.1]))
+    assert np.isnan(trainer.example_losses[0]) and np.isnan(trainer.example_norms[0])
+    expected = np.quantile(trainer.example_norms[1:].astype(float), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(trainer.history[-1].gradient_norms, expected, rtol=1e-6)
+
+
+def test_what_is_not_monitored_is_none(classifier, classes):
+    trainer = fitted(classifier, classes)
+    assert trainer.example_losses is None and trainer.example_norms is None
+    record = trainer.history[-1]
+    assert record.noise_scale is None and record.gradient_norms is None
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_monitoring_changes_training_by_rounding_at_most(classifier, classes, sampler):
+    options = {"batch_size": 16, "sampler": sampler}
+    plain = fb.Trainer(classifier, **options)
+    watched = fb.Trainer(classifier, **options, monitor=MONITORS)
+    for trainer in plain, watched:
+        trainer.fit(*classes, epochs=3)
+    np.testing.assert_allclose(watched.theta, plain.theta, rtol=1e-5, atol=1e-6)
+    assert watched.history[-1].noise_scale is not None
+
+
+def test_other_data_begin_with_unknown_losses(classifier, classes):
+    X, y = classes
+    trainer = fb.Trainer(classifier, batch_size=8, monitor=["losses"], sampler="replacement")
+    trainer.fit(X, y)
+    trainer.fit(X[:40], y[:40])
+    assert trainer.example_losses.shape == (40,) and np.isnan(trainer.example_losses).any()
+
+
+def test_what_is_kept_of_examples_is_a_copy(classifier, classes):
+    trainer = fb.Trainer(classifier, monitor=["losses", "gradient_norms"])
+    trainer.fit(*classes)
+    trainer.example_losses[:] = 0
+    trainer.example_norms[:] = 0
+    assert (trainer.example_losses > 0).all() and (trainer.example_norms > 0).all()
+
+
+def estimates(kernels, clip, pairs, weights):
+    """Sums of the estimates of tr(Sigma) and |G|^2 over batches of two, theta staying where it is.
+
+    Returned with the gradients of the three examples, as they are clipped.
+    """
+    layers = [fb.Dense(3, "tanh"), fb.Dense(3, "tanh"), fb.Dense(2)]
+    net = fb.Network(layers, 2, "squared_error", "float64", "reference")
+    rng = np.random.default_rng(3)
+    theta, X, y = (rng.normal(size=size) for size in (net.n_parameters, (3, 2), (3, 2)))
+    everyone = Batches(np.ravel(pairs), 2 * np.arange(len(pairs) + 1), weights)
+    count = 2 * len(pairs)  # the examples must fill as many batches
+    training = kernels.Training(
+        net.plan, fb.SGD(), np.resize(X, (count, 2)), np.resize(y, (count, 2)), None,
+        batch_size=2, sampler=lambda training: everyone, clip=clip, monitor=["noise_scale"],
+    )  # fmt: skip
+    training.theta = theta
+    assert training.advance(np.zeros(len(pairs))) == len(pairs)
+    gradients = net.per_example_gradients(theta, X, y)
+    if clip is not None:
+        gradients = clipped_by_hand(gradients, clip, [layer.size for layer in net.plan.layers])
+    return training.variance_sum, training.signal_sum, gradients
+
+
+@pytest.mark.parametrize("clip", [None, *CLIPS])
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (3.0, 0.5)])
+def test_estimates_of_the_noise_scale_are_unbiased(backend, clip, weights):
+    """Over all pairs of three gradients, the first of a pair having one weight, the second another.
+
+    Examples 3 to 5 are 0 to 2 once more.
+    """
+    pairs = [(i, 3 + j) for i in range(3) for j in range(3)]
+    each = np.repeat(weights, 3)
+    variance, signal, g = estimates(
+        backends.load(backend), clip, pairs, np.append(each, np.zeros(12))
+    )
+    mean = g.mean(axis=0)
+    np.testing.assert_allclose(variance / 9, ((g - mean) ** 2).sum(axis=1).mean(), rtol=1e-12)
+    np.testing.assert_allclose(signal / 9, mean @ mean, rtol=1e-11)
+
+
+def test_estimates_of_the_noise_scale_are_the_formula(backend):
+    w = np.array([3.0, 0.5, 0.0, 1.0])
+    variance, signal, g = estimates(
+        backends.load(backend), None, [(0, 1), (2, 0)], w
+    )  # the second batch has but one example of positive weight
+    p = w[:2] / w[:2].sum()
+    q = p @ p
+    square, mean = p @ (g[:2] ** 2).sum(axis=1), p @ g[:2]
+    np.testing.assert_allclose(variance, (square - mean @ mean) / (1 - q), rtol=1e-12)
+    np.testing.assert_allclose(signal, (mean @ mean - q * square) / (1 - q), rtol=1e-12)
+
+
+def test_the_noise_scale_of_an_epoch_is_the_ratio_of_its_sums(classifier, classes):
+    trainer = fb.Trainer(classifier, fb.SGD(0.0), batch_size=10, monitor=["noise_scale"])
+    first, second = trainer.fit(*classes, epochs=2)
+    training = trainer._training(*classifier.check_examples(*classes), None)
+    training.epoch = 0
+    training.advance(np.zeros(9))
+    assert first.noise_scale == training.variance_sum / training.signal_sum
+    assert second.noise_scale != first.noise_scale
+    g = classifier.per_example_gradients(trainer.theta, *classes).astype(float)
+    mean = g.mean(axis=0)
+    truth = ((g - mean) ** 2).sum() / 89 / (mean @ mean)
+    assert 0.5 < first.noise_scale / truth < 2
+
+
+@pytest.mark.parametrize(("batch_size", "examples"), [(1, 5), (3, 1)])
+def test_without_two_examples_in_a_batch_there_is_no_noise_scale(
+    classifier, classes, batch_size, examples
+):
+    trainer = fb.Trainer(classifier, batch_size=batch_size, monitor=["noise_scale"])
+    (record,) = trainer.fit(*(array[:examples] for array in classes))
+    assert np.isnan(record.noise_scale)
 
 
 # What is shown

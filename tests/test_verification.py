@@ -36,7 +36,7 @@ def errors(kernels, case=CASE, dtype="float32"):
 
 def test_every_kernel_is_within_its_bound(backend):
     worst = worst_by_kernel(backend)
-    assert len(worst) == 2 + 2 * 11  # random numbers, and all else in two dtypes
+    assert len(worst) == 2 + 2 * 18  # random numbers, and all else in two dtypes
     assert {key: error for key, error in worst.items() if not error <= 1} == {}
 
 
@@ -99,11 +99,12 @@ def test_other_random_numbers_are_found():
 
 def test_another_batch_order_is_found():
     class Training(REFERENCE.Training):
-        def _rows(self):
-            return super()._rows()[:1]
+        def _batch(self):
+            rows, weights = super()._batch()
+            return rows[:1], weights[:1]
 
     found = dict(verification.training_errors(reference_but(Training=Training), "float32"))
-    assert all(error == np.inf for error in found.values())
+    assert all(error > 100 for error in found.values())
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

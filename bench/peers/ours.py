@@ -11,28 +11,32 @@ def main():
     layers = [*(fb.Dense(width, contest.activation) for width in hidden), fb.Dense(outputs)]
     net = fb.Network(layers, contest.widths[0], contest.loss, dtype=contest.theta.dtype.name)
 
-    def trainer(shuffle):
+    def trainer(sampler):
         """One that has trained its first epoch."""
         trainer = fb.Trainer(
             net,
-            fb.Adam(contest.lr),
+            fb.SGD(contest.lr) if contest.clip else fb.Adam(contest.lr),
             batch_size=contest.batch_size,
-            shuffle=shuffle,
+            sampler=sampler,
+            clip=fb.PerExampleClip(contest.clip) if contest.clip else None,
             theta=contest.theta,
         )
         trainer.fit(X, y)
         return trainer
 
     before = net.predict(contest.theta, X)
-    after = trainer(shuffle=False).predict(X)
+    after = trainer("sequential").predict(X)
 
-    shuffled = trainer(shuffle=True)
-    contest.ready(f"fastbatch {fb.__version__}", before, after)
+    shuffled = trainer("shuffle")
+    gram = net.gradient_gram(contest.theta, X, y) if contest.gram else None
+    contest.ready(f"fastbatch {fb.__version__}", before, after, gram)
     if contest.again("train"):
         endless = 10**9
         shuffled.fit(X, y, epochs=endless, callbacks=[lambda *_: not contest.again("train")])
     while contest.again("forward"):
         net.predict(contest.theta, X)
+    while contest.again("gram"):
+        net.gradient_gram(contest.theta, X, y)
 
 
 if __name__ == "__main__":

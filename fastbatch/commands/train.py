@@ -7,10 +7,13 @@ from typing import Any
 
 from fastbatch import datasets
 from fastbatch.backends import BACKENDS, load
+from fastbatch.clipping import PerExampleClip
 from fastbatch.commands.doctor import compiled_kernels
 from fastbatch.layers import ACTIVATIONS, Dense
 from fastbatch.network import Network
 from fastbatch.optimizers import OPTIMIZERS
+from fastbatch.privacy import GaussianNoise
+from fastbatch.samplers import SAMPLERS
 from fastbatch.threads import set_threads
 from fastbatch.trainer import Trainer
 
@@ -31,7 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=32)
     add("--optimizer", default="adam", choices=OPTIMIZERS)
     add("--lr", type=float, help="learning rate (default: the optimizer's own)")
-    add("--seed", type=int, default=0, help="of initial values, shuffles and the validation split")
+    add("--sampler", default="shuffle", choices=SAMPLERS, help="how batches are drawn")
+    add("--clip", type=float, metavar="NORM", help="largest norm of an example's gradient")
+    add("--noise", type=float, metavar="MULTIPLIER", help="Gaussian noise, in units of --clip")
+    add("--seed", type=int, default=0, help="of initial values, samples and the validation split")
     add("--threads", type=int, help="does not change the result (default: all cores)")
     add("--validation", type=float, default=0.1, metavar="SHARE", help="of examples held out")
     add("--backend", default="cpu", choices=BACKENDS)
@@ -85,6 +91,9 @@ def _prepare(
         kind() if arguments.lr is None else kind(arguments.lr),
         batch_size=arguments.batch_size,
         seed=arguments.seed,
+        sampler=arguments.sampler,
+        clip=None if arguments.clip is None else PerExampleClip(arguments.clip),
+        noise=None if arguments.noise is None else GaussianNoise(arguments.noise),
     )
     training, held_out = datasets.split(
         data, arguments.validation, arguments.seed, arguments.backend

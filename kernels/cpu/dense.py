@@ -6,9 +6,9 @@ its activations and deltas stand.
 
 from .jit import jit
 from .layout import PANEL_VECTORS
-from .memory import load, store, store_first
+from .memory import load, store, store_first, store_unaligned
 from .panels import vector_of, vectors_in
-from .simd import absolute, lanes, select
+from .simd import absolute, fma, lanes, select, splat, total
 from .subroutine import call
 
 STRIP = 24  # rows of a product that wait in the cache for the next operation
@@ -90,7 +90,7 @@ def gradient(job, arena, weight, bias, layer, unit, space, rows, fresh):
     if unit.has_bias:
         call(job.product, (
             bias, 0, zeros if fresh else bias, 0,
-            arena + job.one, 0, 0, 0, delta, layer.stride, 1, vectors, rows, rows,
+            arena + job.ones, 0, 0, 0, delta, layer.stride, 1, vectors, rows, rows,
         ))  # fmt: skip
 
 
@@ -98,10 +98,43 @@ def gradient(job, arena, weight, bias, layer, unit, space, rows, fresh):
 def example_gradient(job, out, layer, space, row):
     """The gradient of one example, ``outer(a, delta)`` and delta, at `out` in the flat order."""
     n = lanes(space)
-    for v in range((layer.outputs + n - 1) // n):
-        here = min(n, layer.outputs - v * n)
-        delta = load(vector_of(space + layer.delta, layer.stride, job.capacity, row, v))
-        for k in range(layer.inputs):
-            a = vector_of(space + layer.input, layer.input_stride, job.capacity, row, k // n)[k % n]
-            store_first(out + (k * layer.outputs + v * n), a * delta, here)
-        store_first(out + (layer.inputs * layer.outputs + v * n), delta, here)
+    whole = layer.outputs // n
+    rest = layer.outputs - whole * n
+    for k in range(layer.inputs + 1):
+        a = splat(1.0, space)
+        if k < layer.inputs:
+            at = vector_of(space + layer.input, layer.input_stride, job.capacity, row, k // n)
+            a = splat(at[k % n], space)
+        to = out + k * layer.outputs
+        for v in range(whole):
+            delta = load(vector_of(space + layer.delta, layer.stride, job.capacity, row, v))
+            store_unaligned(to + v * n, a * delta)
+        if rest > 0:
+            delta = load(vector_of(space + layer.delta, layer.stride, job.capacity, row, whole))
+            store_first(to + whole * n, a * delta, rest)
+
+
+@jit
+def inner_products(job, arena, out, layer, space, rows, scratch):
+    """Add ``(a @ weight + bias) . delta`` to `out`, with weight and bias of the direction."""
+    n = lanes(space)
+    width = PANEL_VECTORS * n
+    a_panel = job.capacity * layer.input_stride
+    for p in range(layer.panels):
+        place = layer.weights + p * (layer.bias_row + 1) * layer.stride
+        direction = arena + (job.direction + place)
+        delta = space + (layer.delta + p * job.capacity * layer.stride)
+        vectors = vectors_in(layer.outputs, p, n)
+        for r in range(0, rows, STRIP):
+            here = min(STRIP, rows - r)
+            call(job.product, (
+                scratch, width, direction + layer.bias_row * layer.stride, 0,
+                space + (layer.input + r * layer.input_stride), layer.input_stride, 1,
+                a_panel - width, direction, layer.stride, here, vectors, layer.inputs, width,
+            ))  # fmt: skip
+            for i in range(here):
+                acc = splat(0.0, space)
+                for v in range(vectors):
+                    z = load(scratch + (i * width + v * n))
+                    acc = fma(z, load(delta + ((r + i) * layer.stride + v * n)), acc)
+                out[r + i] = out[r + i] + total(acc)

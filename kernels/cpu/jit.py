@@ -75,9 +75,13 @@ CACHE = cache_root() / fingerprint()
 CACHE_IS_WRITABLE = _writable(CACHE)
 
 
-def jit(function=None, *, parallel=False):
-    """Compile `function` into the kernels that call it: no Python wrapper, no file of its own."""
-    return numba.njit(function, parallel=parallel, **_NO_WRAPPERS, **_OPTIONS)
+def jit(function=None, *, parallel=False, inline=False):
+    """Compile `function` into the kernels that call it: no Python wrapper, no file of its own.
+
+    With `inline` it becomes part of its callers, even if LLVM thinks it too large for that.
+    """
+    options = {"parallel": parallel, "forceinline": inline, **_NO_WRAPPERS, **_OPTIONS}
+    return numba.njit(function, **options)
 
 
 def entry(function):

@@ -7,7 +7,8 @@ from .layout import LAYER, UNIT
 from .memory import pointer
 from .subroutine import record
 
-OUTPUTS, LOSSES, EXAMPLE_GRADIENTS, TRAIN = range(4)  # modes
+# Modes.
+OUTPUTS, LOSSES, EXAMPLE_GRADIENTS, NORMS, INNER_PRODUCTS, TRAIN, FACTORS, GRAM = range(8)
 
 _INTEGERS = (
     "mode",
@@ -23,6 +24,9 @@ _INTEGERS = (
     "activate",
     "loss_and_delta",
     "update",
+    "weigh",
+    "add_noise",
+    "gram_unit",
     "give_way",  # the system's: another thread may have the core
     # Addresses of the buffer and of the tables.
     "address",  # of the job itself
@@ -41,25 +45,47 @@ _INTEGERS = (
     "check",  # whether to look for numbers in X that are not finite
     "not_finite",  # whether there were any
     "weights",  # (examples,), or a single 1 for all
+    "loss_weights",  # the same, or whether they are not 0 where weights come later
     "weight_step",  # 1, or 0 for all the same
-    "order",  # int64 (examples,): the rows of an epoch's batches, one after the other
+    "order",  # int64: the rows of an epoch's batches, one after the other
+    "starts",  # int64 (batches + 1,): where in the order batches begin; 0: every batch_size
     "rates",  # float64, the learning rates of the steps to come
     "out",  # (examples, ...): where an evaluation leaves its result
+    "example_losses",  # (examples,): where training leaves them
+    "example_norms",  # (examples, norm_columns): the norms of their gradients
+    "norm_columns",  # 1, or one for each layer
+    "other",  # address of the job that has the columns of a Gram matrix
+    "out_stride",  # from row to row of that
+    # What becomes of each example's gradient before they are summed.
+    "per_example",  # whether scale and weights are only then multiplied with
+    "clip",  # HARD, AUTOMATIC, or 0
+    "per_layer",  # whether each layer's part is clipped for itself
+    "squared",  # whether the gradients are squared, element by element
+    "noise_scale",  # whether to find out what it is
+    "noisy",  # whether Gaussian noise is added to the sum
+    "noise_seed",
     # Places in the arena.
     "theta",
-    "gradient",
     "slots",
+    "direction",  # packed, of an evaluation: inner products with it are asked for
+    "gradient",
     "partials",  # packed gradients of blocks
     "losses",  # of a chunk's examples, times their weights
     "constants",  # of the update, this step
     "zeros",  # a panel's row of them
-    "one",
+    "ones",
+    "max_norms",  # bounds of clipping: one for each layer
+    "noise_std",  # of the noise of this step
+    "squares",  # of a chunk's clipped gradients, times their weights
+    "gradient_squares",  # sums of squares of blocks of the batch's gradient, see LAYER
     "workspace",  # of the first worker
     "workspace_size",  # from worker to worker; 0 where they share one
     "scratch",  # of the first worker
     "scratch_size",
     # Sizes.
+    "lanes",  # of a vector
     "parameters",  # packed
+    "blocks",  # of the gradient, see LAYER
     "flat_parameters",
     "batch_size",
     "capacity",  # rows of a workspace
@@ -82,6 +108,12 @@ _INTEGERS = (
 )
 _FLOATS = (
     "scale",  # of the weighted sum of a batch
+    "loss_scale",  # the same, or 1 where it comes later
+    "gamma",  # of automatic clipping
+    "noise_level",  # standard deviation of the noise, before the scale
+    "square_sum",  # of the batch's clipped gradients, weighted
+    "variance_sum",  # of the gradients, over the steps of this epoch: see per_example
+    "signal_sum",
     "batch_loss",
     "batch_weight",
     "loss_a",  # four sums of the batch's losses so far
@@ -133,3 +165,9 @@ def example_at(job, position):
 def weight_of(job, example, like):
     """Weight of an example, in the dtype that the pointer `like` names."""
     return pointer(job.weights, like)[example * job.weight_step]
+
+
+@jit
+def loss_weight_of(job, example, like):
+    """What its loss and delta are multiplied by at once: its weight, or whether that is not 0."""
+    return pointer(job.loss_weights, like)[example * job.weight_step]

@@ -39,6 +39,8 @@ LAYER = np.dtype(
             "flat",  # place in the flat parameters
             "transposed",  # place in the arena, -1 in the first layer
             "transposed_rows",  # outputs padded to whole vectors
+            "first_row",  # its parameters' number among the rows of all layers, biases included
+            "first_block",  # likewise among blocks: a panel's weights by `lanes` rows, its bias
         )
     ]
 )
@@ -62,7 +64,7 @@ class Layout:
         self.panel = PANEL_VECTORS * self.lanes
         self.layers = np.zeros(len(plan.layers), LAYER)
         self._packed_shapes = []  # place, shape of the panels, place in the flat order, widths
-        weights = flat = 0
+        weights = flat = first_row = blocks = 0
         for row, op in zip(self.layers, plan.layers, strict=True):
             inputs, outputs = op.inputs, op.outputs
             bias_row = round_up(inputs, self.lanes)
@@ -73,10 +75,14 @@ class Layout:
             row["input_stride"], row["bias_row"] = self._stride(inputs), bias_row
             row["transposed_rows"] = round_up(outputs, self.lanes)
             row["weights"], row["flat"] = weights, flat
+            row["first_row"], row["first_block"] = first_row, blocks
             self._packed_shapes.append((weights, shape, flat, inputs, outputs))
             weights += prod(shape)
             flat += op.size
+            first_row += inputs + 1
+            blocks += shape[0] * (bias_row // self.lanes + 1)
         self.parameters = weights
+        self.blocks = blocks
         # Row width of everything that an example leaves behind in a workspace.
         widths = [self._padded(op.outputs) for op in plan.layers]
         self.width = self._padded(plan.inputs) + 2 * sum(widths)

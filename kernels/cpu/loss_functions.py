@@ -10,7 +10,7 @@ import numpy as np
 from . import elementary
 from .dense import flush
 from .jit import jit
-from .job import JOB, example_at, weight_of
+from .job import JOB, example_at, loss_weight_of
 from .layout import LAYER
 from .memory import load, load_first, pointer, store, store_first
 from .panels import vector_of
@@ -61,8 +61,8 @@ def _elementwise(function):
         targets = pointer(job.targets, space)
         for i in range(rows):
             example = example_at(job, position + i)
-            weight = weight_of(job, example, space)
-            coefficient = job.scale * weight
+            weight = loss_weight_of(job, example, space)
+            coefficient = job.loss_scale * weight
             loss = splat(0.0, space)
             for v in range((layer.outputs + n - 1) // n):
                 here = min(n, layer.outputs - v * n) if weight != 0 else 0
@@ -108,7 +108,7 @@ def _finish(job, rows, position, losses, masses, factors):
         loss = load_first(losses + i, here) + load_first(factors + i, here) * log_mass
         store_first(losses + i, loss, here)
     for i in range(rows):
-        weight = weight_of(job, example_at(job, position + i), losses)
+        weight = loss_weight_of(job, example_at(job, position + i), losses)
         losses[i] = weight * losses[i] if weight != 0 else weight
 
 
@@ -120,8 +120,8 @@ def cross_entropy_of_labels(job, layer, space, row, rows, position, losses, scra
     masses, factors = scratch, scratch + job.tile
     for i in range(rows):
         example = example_at(job, position + i)
-        weight = weight_of(job, example, space)
-        coefficient = job.scale * weight
+        weight = loss_weight_of(job, example, space)
+        coefficient = job.loss_scale * weight
         label = labels[example] if weight != 0 else 0
         p = vector_of(space + layer.output, layer.stride, job.capacity, row + i, label // n)
         d = vector_of(space + layer.delta, layer.stride, job.capacity, row + i, label // n)
@@ -144,8 +144,8 @@ def cross_entropy_of_probabilities(job, layer, space, row, rows, position, losse
     masses, factors = scratch, scratch + job.tile
     for i in range(rows):
         example = example_at(job, position + i)
-        weight = weight_of(job, example, space)
-        coefficient = job.scale * weight
+        weight = loss_weight_of(job, example, space)
+        coefficient = job.loss_scale * weight
         columns = layer.outputs if weight != 0 else 0
         target = targets + example * layer.outputs
         y_p, y_sum = splat(0.0, space), splat(0.0, space)
@@ -165,10 +165,26 @@ def cross_entropy_of_probabilities(job, layer, space, row, rows, position, losse
     _finish(job, rows, position, losses, masses, factors)
 
 
+@jit
+def selected_output(job, layer, space, row, rows, position, losses):
+    """p_k itself: every example stands in the order once for each k, one after the other."""
+    n = lanes(space)
+    for i in range(rows):
+        k = (position + i) % layer.outputs
+        for v in range((layer.outputs + n - 1) // n):
+            delta = vector_of(space + layer.delta, layer.stride, job.capacity, row + i, v)
+            store(delta, select(first_lanes(k + 1 - v * n, space), load(delta), 0.0))
+            store(delta, select(first_lanes(k - v * n, space), 0.0, load(delta)))
+        place = vector_of(space + layer.output, layer.stride, job.capacity, row + i, k // n)
+        losses[i] = place[k % n]
+
+
 NAMES = (
     "squared_error", "absolute_error", "huber", "binary_cross_entropy", "poisson",
     "cross_entropy_of_labels", "cross_entropy_of_probabilities",
 )  # fmt: skip
+
+SELECTED_OUTPUT = len(NAMES)  # a loss to take the Jacobian of the outputs with
 
 _squared_error, _absolute_error, _huber, _binary_cross_entropy, _poisson = (
     _elementwise(globals()[name]) for name in NAMES[:5]
@@ -197,8 +213,10 @@ def loss_and_delta(
         _poisson(task, last, space, row, rows, position, losses)
     elif number == 5:
         cross_entropy_of_labels(task, last, space, row, rows, position, losses, scratch)
-    else:
+    elif number == 6:
         cross_entropy_of_probabilities(task, last, space, row, rows, position, losses, scratch)
+    else:
+        selected_output(task, last, space, row, rows, position, losses)
 
 
 def number_of(loss, targets):

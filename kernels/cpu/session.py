@@ -4,10 +4,12 @@ from time import perf_counter
 
 import numpy as np
 
-from . import atomics, loss_functions, optimizers, sweeps
+from . import atomics, gram, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
-from .job import JOB, LOSSES, OUTPUTS, TRAIN
+from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN
 from .layout import BLOCK, BLOCKED_PARAMETERS, Layout, round_up
+from .noise import add_noise
+from .per_example import AUTOMATIC, HARD, weigh
 from .phases import work
 from .product import product
 from .run import run
@@ -20,7 +22,7 @@ _CHUNK_ELEMENTS = 1 << 22  # activations kept between the two sweeps
 _PARTIALS_ELEMENTS = 1 << 20  # gradients of blocks kept between the two sweeps
 _PAGE = 4096  # bytes; rows at multiples of it would share the same few cache lines
 
-_SUBROUTINES = {
+SUBROUTINES = {
     "work": work,
     "examples_unit": sweeps.examples_unit,
     "parameters_unit": sweeps.parameters_unit,
@@ -29,7 +31,12 @@ _SUBROUTINES = {
     "activate": activate,
     "loss_and_delta": loss_functions.loss_and_delta,
     "update": optimizers.update,
+    "weigh": weigh,
+    "add_noise": add_noise,
+    "gram_unit": gram.gram_unit,
 }
+# Compiled when somebody asks for what they do.
+_ON_DEMAND = "weigh", "add_noise", "gram_unit"
 
 
 def _aligned_zeros(size, dtype):
@@ -46,22 +53,25 @@ class Session:
     """Memory and tables for `plan`, for as many as `max_workers` workers.
 
     With a `batch_size` it is made to train, by `optimizer` or, without one, for the gradient;
-    else to evaluate.  `bind` gives it data, `run` does the work.
+    with `keeps`, to keep the activations and deltas of such a batch; else to evaluate.  Batches
+    may have `more` examples than that.  `bind` gives it data, `run` does the work.
     """
 
-    def __init__(self, plan, max_workers, batch_size=None, optimizer=None):
+    def __init__(self, plan, max_workers, batch_size=None, optimizer=None, more=0, keeps=False):
         self.layout = layout = Layout(plan, NAMES)
         self.max_workers = max_workers
         self.jobs = np.zeros(1, JOB)
         job = self.job = self.jobs[0]
         self.slots = 0 if optimizer is None else optimizer.slots
-        self._size(batch_size)
-        self._place()
-        for name, subroutine in _SUBROUTINES.items():
-            job[name] = subroutine.address(layout.dtype)
+        self._keeps = keeps
+        self._size(batch_size, more)
+        self._place(batch_size is None)
+        for name in SUBROUTINES:
+            if name not in _ON_DEMAND:
+                self._compile(name)
         self._team = _aligned_zeros(words_for(max_workers), np.dtype(np.int64))
         job["team"], job["give_way"] = _address(self._team), atomics.YIELD
-        self._one = _address(self.arena[job["one"] :])
+        self._one = _address(self.arena[job["ones"] :])
         job["address"], job["arena"] = _address(self.jobs), _address(self.arena)
         job["layers"], job["n_layers"] = _address(layout.layers), len(layout.layers)
         job["rule"] = -1 if optimizer is None else optimizers.rule_of(optimizer)
@@ -72,46 +82,106 @@ class Session:
         self._pace = None
         self._workers = 0  # that the last steps were shared by
 
-    def bind(self, mode, X, y, weights):
-        """Work on these data from now on; `y` and `weights` may be None."""
+    def bind(self, mode, X, y, weights, order=None):
+        """Work on these data from now on; each of the last three may be None.
+
+        Without targets the loss is an output, see loss_functions.selected_output.
+        """
         job = self.job
-        self._data = X, y, weights  # kept alive: the kernels know their addresses only
-        job["mode"], job["examples"], job["X"] = mode, len(X), _address(X)
+        self._data = X, y, order  # kept alive: the kernels know their addresses only
+        job["mode"], job["X"] = mode, _address(X)
+        job["examples"] = len(X if order is None else order)
         job["in_place"] = mode in (OUTPUTS, LOSSES) and X.strides[0] % _PAGE
-        job["weight_step"] = weights is not None
-        job["weights"] = self._one if weights is None else _address(weights)
+        job["per_example"] = mode == NORMS
+        for name in (
+            "check", "not_finite", "clip", "squared", "example_losses", "example_norms",
+        ):  # fmt: skip
+            job[name] = 0
+        self.weigh_by(weights)
+        job["order"] = 0 if order is None else _address(order)
+        job["loss"] = loss_functions.SELECTED_OUTPUT
         if y is not None:
             job["targets"] = _address(y)
             job["loss"] = loss_functions.number_of(self.layout.plan.loss, y)
         job["step"], job["batch"], job["loss_sum"], job["weight_sum"] = 0, 0, 0.0, 0.0
-        products = 3 * job["batch_size"] + UPDATE if mode == TRAIN else len(X)
+        products = 3 * job["batch_size"] + UPDATE if mode == TRAIN else int(job["examples"])
         self._work = int(products * self.layout.parameters)
+        if mode == NORMS:
+            self._compile("weigh")
+
+    def weigh_by(self, weights):
+        """Weigh the examples by these, or all by 1."""
+        counted = weights
+        if weights is not None and self.job["per_example"]:
+            counted = (weights != 0).astype(weights.dtype)
+        self._weights = weights, counted
+        job = self.job
+        job["weight_step"] = weights is not None
+        job["weights"] = self._one if weights is None else _address(weights)
+        job["loss_weights"] = self._one if weights is None else _address(counted)
+
+    def treat_each(self, clip=None, squared=False):
+        """Clip or square the gradient of each example, before they are weighed and summed."""
+        job = self.job
+        job["per_example"], job["squared"] = True, squared
+        if clip is not None:
+            layers = len(self.layout.layers)
+            job["clip"] = AUTOMATIC if clip.automatic else HARD
+            job["per_layer"], job["gamma"] = clip.per_layer, clip.gamma
+            self.arena[job["max_norms"] :][:layers] = clip.bounds(layers)
+        self.weigh_by(self._weights[0])
+        self._compile("weigh")
+
+    def leave_norms(self, out):
+        """Leave the norms of the gradients, or of each layer's part, in the columns of `out`."""
+        self.job["example_norms"], self.job["norm_columns"] = _address(out), out.shape[1]
+
+    def add_noise(self, level, seed):
+        """Add Gaussian noise of that standard deviation, times the scale, to each gradient."""
+        job = self.job
+        job["noisy"], job["noise_level"] = True, level
+        job["noise_seed"] = np.uint64(seed).astype(np.int64)
+        self._compile("add_noise")
+
+    def multiply_with(self, other, out):
+        """Let the next run leave the Gram matrix of what both sessions keep in `out`."""
+        job = self.job
+        job["mode"], job["other"] = GRAM, _address(other.jobs)
+        job["out"], job["out_stride"] = _address(out), out.strides[0] // out.itemsize
+        self._work = self.layout.width * out.size
+        self._compile("gram_unit")
+
+    def _compile(self, name):
+        self.job[name] = SUBROUTINES[name].address(self.layout.dtype)
 
     def release(self):
         """Let go of the data."""
-        self._data = None
+        self._data = self._weights = None
 
-    def _size(self, batch_size):
+    def _size(self, batch_size, more):
         """Choose the form of the reduction and how many rows are worked on at once.
 
         Only `blocked` shows in the bits; it depends on the plan and the batch size alone.
         """
         job, layout = self.job, self.layout
+        job["lanes"], job["blocks"] = layout.lanes, layout.blocks
         fitting = _TILE_BYTES // (layout.width * layout.dtype.itemsize)
         tile = min(256, round_up(max(fitting, 72), 24))
         if batch_size is None:
             job["capacity"] = tile
+        elif self._keeps:
+            job["chunk"] = job["capacity"] = round_up(batch_size, layout.panel)
         elif layout.plan.size <= min(BLOCKED_PARAMETERS, BLOCK * batch_size) and batch_size > BLOCK:
             job["blocked"], job["capacity"] = True, BLOCK
             blocks = max(_PARTIALS_ELEMENTS // layout.parameters, self.max_workers)
-            job["chunk"] = min(blocks * BLOCK, round_up(batch_size, BLOCK))
+            job["chunk"] = min(blocks * BLOCK, round_up(batch_size + more, BLOCK))
         else:
             rows = max(_CHUNK_ELEMENTS // layout.width // 4 * 4, 512)  # see phases._add_losses
-            job["chunk"] = job["capacity"] = min(rows, batch_size)
+            job["chunk"] = job["capacity"] = min(rows, round_up(batch_size + more, 4))
         job["batch_size"] = batch_size or 0
         job["tile"] = min(tile, job["capacity"])
 
-    def _place(self):
+    def _place(self, evaluates):
         """Give everything its place in the arena."""
         job, layout = self.job, self.layout
         n, panel = layout.lanes, layout.panel
@@ -124,26 +194,33 @@ class Session:
         size = job["parameters"] = layout.parameters
         job["flat_parameters"] = layout.plan.size
         take("zeros", panel)
-        take("one", 1)
+        take("ones", panel)
+        take("max_norms", len(layout.layers))
+        take("noise_std", 1)
         take("constants", optimizers.N_CONSTANTS)
         take("theta", size)
         end = layout.place_transposed(end)
         take("slots", size * self.slots)
-        take("gradient", size)
+        take("direction", size if evaluates else 0)
+        take("gradient", 0 if evaluates else size)
         take("partials", size * -(-job["chunk"] // BLOCK) if job["blocked"] else 0)
         take("losses", job["chunk"])
+        take("squares", job["chunk"])
+        take("gradient_squares", layout.blocks)
         # Workers share the rows of a chunk, or have a workspace each.
         shared = job["capacity"] == job["chunk"] and not job["blocked"]
         workspace = layout.place_workspace(job["capacity"])
         job["workspace_size"] = 0 if shared else workspace
         take("workspace", workspace * (1 if shared else self.max_workers))
-        job["scratch_size"] = round_up(max((panel + 1) * panel, 3 * job["tile"]), n)
+        needs = (panel + 1) * panel, (2 * len(layout.layers) + 3) * job["tile"]
+        products = gram.scratch_size(panel) if self._keeps else 0
+        job["scratch_size"] = round_up(max(*needs, products), n)
         take("scratch", job["scratch_size"] * self.max_workers)
         self.arena = _aligned_zeros(end, layout.dtype)
-        self.arena[job["one"]] = 1.0
+        self.arena[job["ones"] :][:panel] = 1.0
 
     def region(self, name, number=0):
-        """View of packed parameters: "theta", "gradient", or slot `number`."""
+        """View of packed parameters: "theta", "direction", "gradient", or slot `number`."""
         start = self.job[name] + number * self.layout.parameters
         return self.arena[start : start + self.layout.parameters]
 

@@ -385,3 +385,14 @@ def _between_twins(emit, to_float):
 as_bits = _between_twins(_B.bitcast, to_float=False)  # the integers with the same bits
 from_bits = _between_twins(_B.bitcast, to_float=True)
 to_float = _between_twins(_B.sitofp, to_float=True)  # the same values
+
+
+@intrinsic
+def as_integers(typingctx, x, like):
+    """The 64 bytes of `x` as integers as wide as the elements that `like` names."""
+    ty = Vector(types.Integer.from_bitwidth(like.dtype.bitwidth))
+
+    def lower(context, builder, sig, args):
+        return builder.bitcast(args[0], llvm_type(ty))
+
+    return ty(x, like), lower

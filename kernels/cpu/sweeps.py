@@ -2,23 +2,26 @@
 
 import numpy as np
 
-from .dense import backward, example_gradient, forward, gradient
+from .dense import backward, example_gradient, forward, gradient, inner_products
 from .jit import jit
 from .job import (
     EXAMPLE_GRADIENTS,
+    INNER_PRODUCTS,
     JOB,
     LAYER_BYTES,
+    LOSSES,
+    NORMS,
     OUTPUTS,
     example_at,
     layer_at,
+    loss_weight_of,
     places_of,
     unit_at,
-    weight_of,
 )
 from .layout import BLOCK, PANEL_VECTORS
 from .memory import load, pointer, store
 from .panels import all_finite, clear, gather, scatter, transpose_block, vectors_in
-from .simd import Pointer, lanes, splat
+from .simd import Pointer, fma, lanes, splat, total
 from .subroutine import Subroutine, call, record
 
 
@@ -30,7 +33,7 @@ def _gather(job, arena, space, row, rows, position):
     a = space + first.input
     for i in range(rows):
         example = example_at(job, position + i)
-        if weight_of(job, example, arena) != 0:
+        if loss_weight_of(job, example, arena) != 0:
             x = X + example * first.inputs
             gather(a, first.input_stride, job.capacity, row + i, x, first.inputs)
         else:
@@ -75,12 +78,19 @@ def _loss_and_delta(job, space, row, rows, position, losses, scratch):
 
 
 @jit
+def _weigh(job, arena, space, row, rows, position, scratch):
+    call(job.weigh, (job.address, arena, space, row, rows, position, scratch))
+
+
+@jit
 def _examples(job, arena, space, row, rows, position, scratch):
     """Forward, loss and backward for a tile of rows; `position` counts within the chunk."""
     _forward(job, arena, space, row, rows, job.first + position)
     losses = arena + (job.losses + position)
     _loss_and_delta(job, space, row, rows, job.first + position, losses, scratch)
     _backward(job, arena, space, row, rows, scratch)
+    if job.per_example:
+        _weigh(job, arena, space, row, rows, position, scratch)
 
 
 @jit
@@ -89,7 +99,7 @@ def _blocks(job):
 
 
 @jit
-def _share(total, queue, job, multiple):
+def share(total, queue, job, multiple):
     """Start of a queue's share of `total`, at a multiple."""
     workers = job.workers
     return total if queue == workers else total * queue // workers // multiple * multiple
@@ -98,7 +108,7 @@ def _share(total, queue, job, multiple):
 @jit
 def _rows(job, queue):
     """Rows of the chunk that a queue has: from, to."""
-    return _share(job.rows, queue, job, 4), _share(job.rows, queue + 1, job, 4)
+    return share(job.rows, queue, job, 4), share(job.rows, queue + 1, job, 4)
 
 
 @jit
@@ -113,7 +123,7 @@ def _tile(job, queue, number):
 def example_units(job, queue):
     """Units of the examples sweep, or of an evaluation, in a queue: blocks, or tiles of rows."""
     if job.blocked:
-        return _share(_blocks(job), queue + 1, job, 1) - _share(_blocks(job), queue, job, 1)
+        return share(_blocks(job), queue + 1, job, 1) - share(_blocks(job), queue, job, 1)
     start, stop = _rows(job, queue)
     return (stop - start + job.tile - 1) // job.tile
 
@@ -142,7 +152,7 @@ def examples_unit(arena: Pointer, job: int, worker: int, queue: int, number: int
     task = record(job, JOB)
     space = arena + (task.workspace + worker * task.workspace_size)
     scratch = arena + (task.scratch + worker * task.scratch_size)
-    block = _share(_blocks(task), queue, task, 1) + number
+    block = share(_blocks(task), queue, task, 1) + number
     if task.blocked:  # which begins at row 0 of the worker's own workspace
         origin = start = block * BLOCK
         stop = min(start + BLOCK, task.rows)
@@ -181,6 +191,41 @@ def _transpose_unit(layer, unit, arena, weight):
     )  # fmt: skip
 
 
+@jit
+def _add_noise(job, arena, g, layer, panel, row, rows):
+    width = PANEL_VECTORS * lanes(arena)
+    call(job.add_noise, (
+        g, layer.stride, rows, min(width, layer.outputs - panel * width), layer.first_row + row,
+        panel * (PANEL_VECTORS // 2), job.step, job.noise_seed, arena + job.noise_std,
+    ))  # fmt: skip
+
+
+@jit
+def _sum_squares(out, g, stride, rows, vectors):
+    """Sums of the squares of a gradient, one for each block of as many rows as a vector has lanes.
+
+    Units are whole numbers of them, so the sums do not show where those end.
+    """
+    n = lanes(g)
+    for first in range(0, rows, n):
+        acc = splat(0.0, g)
+        for r in range(first, min(first + n, rows)):
+            for v in range(vectors):
+                x = load(g + (r * stride + v * n))
+                acc = fma(x, x, acc)
+        out[first // n] = total(acc)
+
+
+@jit
+def _square_sums(job, arena, layer, unit, g_weight, g_bias, vectors):
+    n = lanes(arena)
+    whole = layer.bias_row // n
+    out = arena + (job.gradient_squares + layer.first_block + unit.panel * (whole + 1))
+    _sum_squares(out + unit.row // n, g_weight, layer.stride, unit.rows, vectors)
+    if unit.has_bias:
+        _sum_squares(out + whole, g_bias, layer.stride, 1, vectors)
+
+
 @Subroutine
 def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: int):
     """Sum the gradient of a unit and, with the last chunk, update its parameters on the spot."""
@@ -207,6 +252,12 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
     else:
         space = arena + task.workspace
         gradient(task, arena, g_weight, g_bias, layer, unit, space, task.rows, task.is_first != 0)
+    if task.is_last and task.noise_scale:
+        _square_sums(task, arena, layer, unit, g_weight, g_bias, vectors)
+    if task.is_last and task.noisy:
+        _add_noise(task, arena, g_weight, layer, unit.panel, unit.row, unit.rows)
+        if unit.has_bias:
+            _add_noise(task, arena, g_bias, layer, unit.panel, layer.inputs, 1)
     if task.is_last and task.rule >= 0:
         theta, slots, constants = arena + task.theta, arena + task.slots, arena + task.constants
         call(task.update, (
@@ -224,7 +275,7 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
 
 @Subroutine
 def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: int):
-    """Outputs, losses or per-example gradients of a tile of examples."""
+    """What the mode asks of a tile of examples: outputs, losses, or something of gradients."""
     task = record(job, JOB)
     space = arena + (task.workspace + worker * task.workspace_size)
     scratch = arena + (task.scratch + worker * task.scratch_size)
@@ -242,12 +293,22 @@ def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
             target = out + (first + i) * last.outputs
             scatter(target, space + last.output, last.stride, task.capacity, i, last.outputs)
         return
-    losses = out + first if task.mode != EXAMPLE_GRADIENTS else scratch + 2 * task.tile
+    losses = out + first if task.mode == LOSSES else scratch + 2 * task.tile
     _loss_and_delta(task, space, 0, rows, first, losses, scratch)
-    if task.mode == EXAMPLE_GRADIENTS:
-        _backward(task, arena, space, 0, rows, scratch)
-        for i_layer in range(task.n_layers):
-            layer = layer_at(task, i_layer)
-            for i in range(rows):
+    if task.mode == LOSSES:
+        return
+    _backward(task, arena, space, 0, rows, scratch)
+    if task.mode == NORMS:
+        _weigh(task, arena, space, 0, rows, first, scratch)
+    elif task.mode == EXAMPLE_GRADIENTS:
+        for i in range(rows):
+            for i_layer in range(task.n_layers):
+                layer = layer_at(task, i_layer)
                 place = (first + i) * task.flat_parameters + layer.flat
                 example_gradient(task, out + place, layer, space, i)
+    elif task.mode == INNER_PRODUCTS:
+        for i in range(rows):
+            out[first + i] = 0.0
+        for i_layer in range(task.n_layers):
+            layer = layer_at(task, i_layer)
+            inner_products(task, arena, out + first, layer, space, rows, scratch)

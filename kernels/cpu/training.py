@@ -1,19 +1,38 @@
 """Mini-batch gradient descent that stands at a step boundary whenever Python looks."""
 
+import math
+
 import numpy as np
 
+from ..plan import Batches
 from .job import TRAIN
-from .philox import shuffle
 from .session import Session
 from .threads import get_threads
 
+# What a step or an epoch changes, beside the session's state.
+_CHANGING = (
+    "epoch", "step", "batch", "loss_sum", "weight_sum", "variance_sum", "signal_sum",
+    "example_losses", "example_norms", "probabilities",
+)  # fmt: skip
 
-def _counter(name, kind, doc):
+
+def _entry(name, kind, doc):
     def get(self):
         return kind(self._session.job[name])
 
     def put(self, value):
         self._session.job[name] = value
+
+    return property(get, put, doc=doc)
+
+
+def _recorded(name, doc):
+    def get(self):
+        return None if self._recorded[name] is None else self._recorded[name].copy()
+
+    def put(self, values):
+        if values is not None and self._recorded[name] is not None:
+            self._recorded[name][:] = values
 
     return property(get, put, doc=doc)
 
@@ -25,24 +44,55 @@ class Training:
     exception between two calls, Ctrl-C included, finds them all of one step.
     """
 
-    def __init__(self, plan, optimizer, X, y, weights, *, batch_size, seed, shuffle):
+    def __init__(
+        self,
+        plan,
+        optimizer,
+        X,
+        y,
+        weights,
+        *,
+        batch_size,
+        sampler=None,
+        scale=None,
+        clip=None,
+        noise=None,
+        monitor=(),
+    ):
         batch_size = min(batch_size, len(X))
         self.batches = -(-len(X) // batch_size)
-        self.epoch = 0  # its number keys the shuffle
-        self._seed = np.uint64(seed)
-        self._order = np.empty(len(X), np.int64) if shuffle else None
-        self._partners = np.empty(16, np.int64)  # room for the shuffle
-        self._ordered = None  # the epoch whose order stands in _order
-        self._session = Session(plan, get_threads(), batch_size, optimizer)
-        self._session.bind(TRAIN, X, y, weights)
-        self._session.job["normalise"] = True
-        if shuffle:
-            self._session.job["order"] = self._order.ctypes.data
+        self.epoch = 0
+        self.probabilities = None
+        self._sampler = sampler
+        self._weights = weights
+        self._batches, self._batches_epoch = Batches(), None  # and the epoch that they are of
+        # Of batches that differ in size few have more than six standard deviations more.
+        more = 0 if sampler is None else math.isqrt(36 * batch_size)
+        self._session = session = Session(plan, get_threads(), batch_size, optimizer, more)
+        session.bind(TRAIN, X, y, weights)
+        job = session.job
+        job["normalise"] = scale is None
+        job["scale"] = scale or 0.0
+        if clip is not None or monitor:
+            session.treat_each(clip)
+        if noise is not None:
+            session.add_noise(*noise)
+        job["noise_scale"] = "noise_scale" in monitor
+        self._recorded = dict.fromkeys(("example_losses", "example_norms"))
+        for name, asked in ("example_losses", "losses"), ("example_norms", "gradient_norms"):
+            if asked in monitor:
+                self._recorded[name] = np.full(len(X), np.nan, plan.dtype)
+                job[name] = self._recorded[name].ctypes.data
+        job["norm_columns"] = 1
 
-    step = _counter("step", int, "Steps done in all.")
-    batch = _counter("batch", int, "Batches of this epoch done.")
-    loss_sum = _counter("loss_sum", float, "Weighted losses of this epoch so far, summed.")
-    weight_sum = _counter("weight_sum", float, "Weights of this epoch so far, summed.")
+    step = _entry("step", int, "Steps done in all.")
+    batch = _entry("batch", int, "Batches of this epoch done.")
+    loss_sum = _entry("loss_sum", float, "Weighted losses of this epoch so far, summed.")
+    weight_sum = _entry("weight_sum", float, "Weights of this epoch so far, summed.")
+    variance_sum = _entry("variance_sum", float, "Estimates of tr(Sigma), summed over its steps.")
+    signal_sum = _entry("signal_sum", float, "Estimates of |G|^2, likewise.")
+    example_losses = _recorded("example_losses", "Loss of each example when last seen, (N,).")
+    example_norms = _recorded("example_norms", "Norm of its gradient then, (N,).")
 
     @property
     def theta(self):
@@ -72,17 +122,26 @@ class Training:
 
         Returns the number of steps done; fewer than asked where the loss of the next is not finite.
         """
-        if self._order is not None and self._ordered != self.epoch:
-            self._ordered = None
-            shuffle(self._order, self._partners, self._seed, self.epoch)
-            self._ordered = self.epoch
+        if self._sampler is not None and self._batches_epoch != self.epoch:
+            self._take(self._sampler(self), self.epoch)
         self._session.job["rates"] = learning_rates.ctypes.data
         return self._session.run(min(len(learning_rates), self.batches - self.batch))
+
+    def _take(self, batches, epoch):
+        """Let these be the batches of the epoch."""
+        job = self._session.job
+        rows, starts = batches.rows, batches.starts
+        job["order"] = 0 if rows is None else rows.ctypes.data
+        job["starts"] = 0 if starts is None else starts.ctypes.data
+        self._session.weigh_by(self._weights if batches.weights is None else batches.weights)
+        self.probabilities = batches.probabilities
+        self._batches, self._batches_epoch = batches, epoch
 
     def next_epoch(self):
         """Go on to the first batch of the next epoch."""
         self.epoch += 1
         self.batch, self.loss_sum, self.weight_sum = 0, 0.0, 0.0
+        self.variance_sum, self.signal_sum, self.probabilities = 0.0, 0.0, None
 
     def is_finite(self):
         """Whether all parameters are finite numbers."""
@@ -91,14 +150,14 @@ class Training:
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(theta.sum()) or np.isfinite(theta).all())
 
-    def _counters(self):
-        return self.epoch, self.step, self.batch, self.loss_sum, self.weight_sum
-
     def snapshot(self):
         """Copy of everything that a step changes."""
-        return self._counters(), self._session.state.copy()
+        values = {name: getattr(self, name) for name in _CHANGING}
+        return values, self._session.state.copy(), (self._batches, self._batches_epoch)
 
     def restore(self, snapshot):
         """Stand again where `snapshot` was taken."""
-        counters, self._session.state[...] = snapshot
-        self.epoch, self.step, self.batch, self.loss_sum, self.weight_sum = counters
+        values, self._session.state[...], batches = snapshot
+        self._take(*batches)
+        for name, value in values.items():
+            setattr(self, name, value)

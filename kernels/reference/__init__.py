@@ -4,21 +4,41 @@ All backends offer these names with these parameters. Nothing is checked here: a
 converted and valid, arrays in the plan's dtype, and that is the dtype of the arithmetic.
 
 Read in this order: `dense` (one layer), `activations` and `loss_functions` (each with its
-derivative), `network` (a batch: what is averaged, and when), `optimizers`, `training`; `philox`
-is where the random numbers come from.
+derivative), `network` (a batch: what is averaged, and when), `per_example` (the gradients that are
+averaged), `optimizers`, `training`; `philox` is where the random numbers come from,
+and `noise` makes them normal.
 """
 
-from .network import losses, outputs, per_example_gradients, value_and_gradient
+from .network import losses, outputs, value_and_gradient
+from .noise import gaussian_noise
+from .per_example import (
+    clipped_gradient,
+    gradient_gram,
+    gradient_norms,
+    inner_products,
+    output_jacobian,
+    per_example_gradients,
+    second_moments,
+    tangent_kernel,
+)
 from .philox import permutation, uniform
 from .training import Training
 
 __all__ = [
     "Training",
+    "clipped_gradient",
     "compilations",
+    "gaussian_noise",
+    "gradient_gram",
+    "gradient_norms",
+    "inner_products",
     "losses",
+    "output_jacobian",
     "outputs",
     "per_example_gradients",
     "permutation",
+    "second_moments",
+    "tangent_kernel",
     "uniform",
     "value_and_gradient",
 ]

@@ -1,4 +1,4 @@
-"""A batch through a network: predictions, per-example losses and gradients, and their weighted sum.
+"""A batch through a network: predictions, per-example losses, and the weighted sum of gradients.
 
 Overflow is an answer here and not an accident: a network that has diverged has infinite losses,
 and whoever trains it looks at those, so NumPy's warnings are silenced.
@@ -42,7 +42,7 @@ def outputs(plan, theta, X, check=False):
     """
     if check and not np.isfinite(X).all():
         raise FloatingPointError("X is not finite")
-    activations, _ = _forward(plan, theta, X)
+    activations, _ = forward(plan, theta, X)
     return activations[-1]
 
 
@@ -66,12 +66,16 @@ def losses(plan, theta, X, y):
     >>> losses(plan, np.array([2.0, 1.0]), np.array([[1.0], [2.0]]), np.array([[3.0], [2.0]]))
     array([0., 9.])
     """
-    per_example, _, _ = _examples(plan, theta, X, y)
+    per_example, _ = backpropagate(plan, theta, X, y)
     return per_example
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def value_and_gradient(plan, theta, X, y, weights, scale):
     """``scale * sum_i weights_i loss_i`` and its gradient.
+
+    This is the answer to what a mini-batch averages: every example has its own loss and its own
+    gradient, and only then come the weights, the scale and the sum.
 
     Parameters
     ----------
@@ -97,87 +101,67 @@ def value_and_gradient(plan, theta, X, y, weights, scale):
     >>> value_and_gradient(plan, theta, X, y, np.array([1.0, 0.5]), 1.0)
     (4.5, array([6., 3.]))
     """
-    loss_sum, gradient = weighted_sums(plan, theta, X, y, weights, scale)
-    return scale * loss_sum, gradient
+    _, X, y, weights = counted(X, y, weights)
+    per_example, layers = backpropagate(plan, theta, X, y)
+    loss_sum = float(np.sum(weights * per_example, dtype=np.float64))
+    return scale * loss_sum, gradient_sum(layers, scale * weights)
 
 
-def per_example_gradients(plan, theta, X, y):
-    """The gradient of each example's loss, none of them summed.
+def counted(X, y, weights):
+    """Which examples have a weight other than 0, (N,), and X, y and weights of those.
 
-    Parameters
-    ----------
-    plan, theta, X, y
-        As for `losses`.
-
-    Returns
-    -------
-    ndarray, shape (N, P)
-
-    Examples
-    --------
-    >>> from fastbatch.kernels.plan import DenseOp, Plan
-    >>> plan = Plan((DenseOp(1, 1, "identity"),), "squared_error", "float64")
-    >>> theta, X, y = np.array([2.0, 1.0]), np.array([[1.0], [2.0]]), np.array([[3.0], [2.0]])
-    >>> per_example_gradients(plan, theta, X, y)
-    array([[ 0.,  0.],
-           [12.,  6.]])
-    """
-    _, activations, deltas = _examples(plan, theta, X, y)
-    layers = zip(activations[:-1], deltas, strict=True)
-    with np.errstate(over="ignore", invalid="ignore"):
-        blocks = [dense.per_example_gradients(a, delta) for a, delta in layers]
-    return np.concatenate(blocks, axis=1)
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def weighted_sums(plan, theta, X, y, weights, scale):
-    """``sum_i weights_i loss_i`` in float64, and ``scale * sum_i weights_i g_i``, shape (P,).
-
-    This is the answer to what a mini-batch averages: every example has its own loss and its own
-    gradient, and only then come the weights, the scale and the sum.
+    They are left out and not multiplied by 0, for 0 * inf is not 0.
     """
     if weights is None:
-        weights = np.ones(len(X), dtype=theta.dtype)
-    counted = weights != 0  # left out and not multiplied by 0, for 0 * inf is not 0
-    weights = weights[counted]
-    per_example, activations, deltas = _examples(plan, theta, X[counted], y[counted])
-    loss_sum = float(np.sum(weights * per_example, dtype=np.float64))
-    coefficients = (scale * weights).astype(theta.dtype)
-    layers = zip(activations[:-1], deltas, strict=True)
-    blocks = [dense.gradient(a, delta, coefficients) for a, delta in layers]
-    return loss_sum, np.concatenate(blocks)
+        weights = np.ones(len(X), dtype=X.dtype)
+    which = weights != 0
+    return which, X[which], y[which], weights[which]
+
+
+def gradient_sum(layers, coefficients):
+    """``sum_i coefficients_i g_i``, shape (P,), from what `backpropagate` returns."""
+    return np.concatenate(
+        [dense.gradient(a, delta, coefficients.astype(delta.dtype)) for a, delta in layers]
+    )
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _examples(plan, theta, X, y):
-    """Losses (N,), activations entering each layer and leaving the last, and deltas of each layer.
+def backpropagate(plan, theta, X, y):
+    """Losses (N,), and of each layer what enters it and its delta, (N, inputs) and (N, outputs).
 
-    Backpropagation, for every example on its own: no sum over examples occurs in it.
+    Every example goes on its own: no sum over examples occurs here.
     """
-    activations, derivatives = _forward(plan, theta, X)
+    activations, derivatives = forward(plan, theta, X)
     per_example, by_output = LOSSES[plan.loss](activations[-1], y)
-    deltas = []
-    for (weight, _), derivative in zip(
-        reversed(_parameters(plan, theta)), reversed(derivatives), strict=True
-    ):
-        delta = by_output * derivative
-        deltas.insert(0, delta)
-        by_output = dense.backward(delta, weight)
-    return per_example, activations, deltas
+    deltas = backward(plan, theta, derivatives, by_output)
+    return per_example, list(zip(activations[:-1], deltas, strict=True))
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _forward(plan, theta, X):
+def forward(plan, theta, X):
     """Activations entering each layer and leaving the last, and derivatives of each layer."""
     activations, derivatives = [X], []
-    for layer, (weight, bias) in zip(plan.layers, _parameters(plan, theta), strict=True):
+    for layer, (weight, bias) in zip(plan.layers, parameters(plan, theta), strict=True):
         a, derivative = dense.forward(activations[-1], weight, bias, layer.activation)
         activations.append(a)
         derivatives.append(derivative)
     return activations, derivatives
 
 
-def _parameters(plan, theta):
+@np.errstate(over="ignore", invalid="ignore")
+def backward(plan, theta, derivatives, by_output):
+    """Deltas of each layer, given each example's derivative by the outputs, (N, K)."""
+    deltas = []
+    for (weight, _), derivative in zip(
+        reversed(parameters(plan, theta)), reversed(derivatives), strict=True
+    ):
+        delta = by_output * derivative
+        deltas.insert(0, delta)
+        by_output = dense.backward(delta, weight)
+    return deltas
+
+
+def parameters(plan, theta):
     """Weight and bias of each layer, views of theta."""
     ends = np.cumsum([layer.size for layer in plan.layers])
     return [

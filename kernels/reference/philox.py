@@ -15,6 +15,8 @@ LOW = 0xFFFFFFFF  # the low 32 bits
 # The last word of the counter says what the numbers are for, so that no two uses share any.
 INITIAL_VALUES = 0
 SHUFFLES = 1
+SAMPLES = 2
+NOISE = 3
 
 
 def philox4x32(counter, key):
@@ -67,8 +69,8 @@ def integers(count, seed, stream, purpose):
     return np.stack([w0 | w1 << 32, w2 | w3 << 32], axis=1).reshape(-1)[:count]
 
 
-def uniform(count, seed, stream):
-    """Uniform numbers in [0, 1), for initial values: the upper 53 bits of each draw.
+def uniform(count, seed, stream, purpose=INITIAL_VALUES):
+    """Uniform numbers in [0, 1): the upper 53 bits of each draw.
 
     Parameters
     ----------
@@ -77,6 +79,8 @@ def uniform(count, seed, stream):
         In [0, 2**64).
     stream : int
         In [0, 2**32); other streams give other numbers.
+    purpose : int
+        What they are for, one of those named above; other purposes give other numbers.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def uniform(count, seed, stream):
     >>> uniform(3, seed=0, stream=0)
     array([0.8805202 , 0.60548185, 0.36209112])
     """
-    return (integers(count, seed, stream, INITIAL_VALUES) >> 11) * 2.0**-53
+    return (integers(count, seed, stream, purpose) >> 11) * 2.0**-53
 
 
 def permutation(count, seed, epoch):

@@ -1,14 +1,34 @@
-"""Mini-batch training, one step after the other: shuffle, gather, gradient, update."""
+"""Mini-batch training, one step after the other: gather, gradients, clip, sum, noise, update."""
 
 import math
 
 import numpy as np
 
-from .network import weighted_sums
+from ..plan import Batches
+from .network import backpropagate, gradient_sum
+from .noise import gaussian_noise
 from .optimizers import update
-from .philox import permutation
+from .per_example import clipped, norms
 
-STATE = "theta", "slots", "step", "epoch", "batch", "loss_sum", "weight_sum"
+STATE = (
+    *("theta", "slots", "step", "epoch", "batch", "loss_sum", "weight_sum"),
+    *("variance_sum", "signal_sum", "example_losses", "example_norms", "probabilities"),
+)
+
+
+def _array(name, doc):
+    """An attribute that is read as a copy, and copied from what is assigned to it."""
+
+    def get(self):
+        kept = getattr(self, name)
+        return None if kept is None else kept.copy()
+
+    def put(self, array):
+        kept = getattr(self, name)
+        if kept is not None:
+            kept[:] = array
+
+    return property(get, put, doc=doc)
 
 
 class Training:
@@ -23,10 +43,17 @@ class Training:
     y : ndarray, shape (N, K), or of int64 labels, shape (N,)
     weights : ndarray, shape (N,), or None
     batch_size : int
-    seed : int
-        Of the shuffles; in [0, 2**64).
-    shuffle : bool
-        Whether every epoch takes the examples in an order of its own, or all as they stand.
+    sampler : callable, optional
+        Called with this training when the first step of an epoch is due, or the first one at all,
+        and returns the epoch's `Batches`. None: all examples in order.
+    scale : float, optional
+        A step follows ``scale * sum_i w_i g_i``. None: 1 / sum_i w_i, or 0 if that sum is 0.
+    clip : optional
+        What becomes of each g_i before the sum: see `per_example.clipped`.
+    noise : pair, optional
+        A standard deviation and a seed: to the sum is added as much Gaussian noise, times `scale`.
+    monitor : sequence of str
+        Of "losses", "gradient_norms" and "noise_scale": which of the attributes below are kept.
 
     Attributes
     ----------
@@ -40,6 +67,15 @@ class Training:
         Over the examples of the current epoch so far; each loss is of the theta before its step.
     batches : int
         Steps in an epoch. The last batch may be smaller than the others.
+    example_losses, example_norms : ndarray, shape (N,), or None
+        The loss of each example when it was last in a batch, before the step and without its
+        weight, and the norm of its gradient before clipping; a copy. NaN where it never was.
+    variance_sum, signal_sum : float
+        Over the steps of the current epoch: unbiased estimates of the total variance of the
+        gradients, tr(Sigma), and of the squared norm of their mean, |G|**2; their ratio is the
+        gradient noise scale (McCandlish et al. 2018, "An empirical model of large-batch training").
+    probabilities : ndarray, shape (N,), or None
+        The sampler's, of the current epoch.
 
     Examples
     --------
@@ -50,7 +86,7 @@ class Training:
     >>> plan = Plan((DenseOp(1, 1, "identity"),), "squared_error", "float64")
     >>> sgd = SimpleNamespace(name="sgd", slots=0, momentum=0.0, nesterov=False, weight_decay=0.0)
     >>> X, y = np.zeros((2, 1)), np.array([[1.0], [3.0]])
-    >>> training = Training(plan, sgd, X, y, None, batch_size=2, seed=0, shuffle=True)
+    >>> training = Training(plan, sgd, X, y, None, batch_size=2)
     >>> training.advance(np.array([0.5]))
     1
     >>> training.loss_sum, training.weight_sum, training.theta
@@ -60,41 +96,45 @@ class Training:
     (1, 2.0)
     """
 
-    def __init__(self, plan, optimizer, X, y, weights, *, batch_size, seed, shuffle):
+    def __init__(
+        self,
+        plan,
+        optimizer,
+        X,
+        y,
+        weights,
+        *,
+        batch_size,
+        sampler=None,
+        scale=None,
+        clip=None,
+        noise=None,
+        monitor=(),
+    ):
         self._plan = plan
         self._optimizer = optimizer
         self._X = X
         self._y = y
         self._weights = np.ones(len(X), dtype=X.dtype) if weights is None else weights
         self._batch_size = batch_size
-        self._seed = seed
-        self._shuffle = shuffle
-        self._order_epoch, self._order = None, np.arange(len(X))
+        self._sampler = sampler
+        self._scale = scale
+        self._clip = clip
+        self._noise = noise
+        self._finds_noise_scale = "noise_scale" in monitor
         self._theta = np.zeros(plan.size, dtype=plan.dtype)
         self._slots = np.zeros((optimizer.slots, plan.size), dtype=plan.dtype)
+        unknown = np.full(len(X), np.nan, dtype=plan.dtype)
+        self._example_losses = unknown.copy() if "losses" in monitor else None
+        self._example_norms = unknown.copy() if "gradient_norms" in monitor else None
         self.step = 0
         self.epoch = 0
-        self.batch = 0
-        self.loss_sum = 0.0
-        self.weight_sum = 0.0
+        self._begin_epoch()
 
-    @property
-    def theta(self):
-        """The parameters, a copy."""
-        return self._theta.copy()
-
-    @theta.setter
-    def theta(self, theta):
-        self._theta[:] = theta
-
-    @property
-    def slots(self):
-        """The optimizer's state, a copy."""
-        return self._slots.copy()
-
-    @slots.setter
-    def slots(self, slots):
-        self._slots[:] = slots
+    theta = _array("_theta", "The parameters, a copy.")
+    slots = _array("_slots", "The optimizer's state, a copy.")
+    example_losses = _array("_example_losses", "The last loss of each example, a copy.")
+    example_norms = _array("_example_norms", "The last norm of each example's gradient, a copy.")
 
     @property
     def batches(self):
@@ -117,32 +157,14 @@ class Training:
         """
         before = self.step
         for lr in learning_rates[: self.batches - self.batch].tolist():
-            rows = self._rows()
-            weights = self._weights[rows]
-            weight_sum = float(weights.sum(dtype=np.float64))
-            loss_sum, gradient = weighted_sums(
-                self._plan,
-                self._theta,
-                self._X[rows],
-                self._y[rows],
-                weights,
-                scale=1 / weight_sum if weight_sum else 0.0,
-            )
-            if not math.isfinite(loss_sum):
+            if not self._take_step(lr):
                 break
-            update(self._theta, self._slots, gradient, self._optimizer, lr, self.step)
-            self.step += 1
-            self.batch += 1
-            self.loss_sum += loss_sum
-            self.weight_sum += weight_sum
         return self.step - before
 
     def next_epoch(self):
         """Go to the start of the next epoch."""
         self.epoch += 1
-        self.batch = 0
-        self.loss_sum = 0.0
-        self.weight_sum = 0.0
+        self._begin_epoch()
 
     def is_finite(self):
         """Whether all parameters are finite numbers."""
@@ -150,17 +172,83 @@ class Training:
 
     def snapshot(self):
         """All that changes in training, for `restore`."""
-        return {name: getattr(self, name) for name in STATE}
+        return {name: getattr(self, name) for name in (*STATE, "_epoch_batches")}
 
     def restore(self, snapshot):
         """Return to where `snapshot` was taken."""
-        for name in STATE:
-            setattr(self, name, snapshot[name])
+        for name, value in snapshot.items():
+            setattr(self, name, value)
 
-    def _rows(self):
-        """The rows of the current batch."""
-        if self._shuffle and self._order_epoch != self.epoch:
-            self._order = permutation(len(self._X), self._seed, self.epoch)
-            self._order_epoch = self.epoch
-        start = self.batch * self._batch_size
-        return self._order[start : start + self._batch_size]
+    def _begin_epoch(self):
+        self.batch = 0
+        self.loss_sum = 0.0
+        self.weight_sum = 0.0
+        self.variance_sum = 0.0
+        self.signal_sum = 0.0
+        self.probabilities = None
+        self._epoch_batches = None
+
+    @np.errstate(over="ignore", invalid="ignore")  # as in `network`: the loss will tell
+    def _take_step(self, lr):
+        """Whether the step could be taken: from a finite loss."""
+        rows, weights = self._batch()
+        weight_sum = float(weights.sum(dtype=np.float64))
+        scale = self._scale
+        if scale is None:
+            scale = 1 / weight_sum if weight_sum else 0.0
+
+        losses, layers = backpropagate(self._plan, self._theta, self._X[rows], self._y[rows])
+        loss_sum = float(np.sum(weights * losses, dtype=np.float64))
+        if not math.isfinite(loss_sum):
+            return False
+        if self._example_losses is not None:
+            self._example_losses[rows] = losses
+        if self._example_norms is not None:
+            self._example_norms[rows] = norms(layers, per_layer=False)
+
+        if self._clip is not None:
+            layers, _ = clipped(layers, self._clip)
+        gradient = gradient_sum(layers, scale * weights)
+        if self._finds_noise_scale and len(rows) > 1:
+            self._compare_gradients(layers, weights.astype(np.float64) / weight_sum)
+        if self._noise is not None:
+            deviation, seed = self._noise
+            gradient += scale * deviation * gaussian_noise(self._plan, seed, self.step)
+
+        update(self._theta, self._slots, gradient, self._optimizer, lr, self.step)
+        self.step += 1
+        self.batch += 1
+        self.loss_sum += loss_sum
+        self.weight_sum += weight_sum
+        return True
+
+    def _compare_gradients(self, layers, p):
+        """Add to the sums what the gradients g of a batch, of weights p, tell of each other.
+
+        With ``q = sum p**2``, the expectation of ``sum p |g|**2`` is ``|G|**2 + tr(Sigma)``, and
+        that of ``|sum p g|**2`` is ``|G|**2 + q tr(Sigma)``: two equations for the two unknowns
+        (McCandlish et al. 2018, appendix A.1, with weights).
+        """
+        q = float(p @ p)
+        if q == 1:  # all others weigh nothing beside one
+            return
+        mean_square = float(p @ norms(layers, per_layer=False).astype(np.float64) ** 2)
+        square_mean = float(np.sum(gradient_sum(layers, p).astype(np.float64) ** 2))
+        self.variance_sum += (mean_square - square_mean) / (1 - q)
+        self.signal_sum += (square_mean - q * mean_square) / (1 - q)
+
+    def _batch(self):
+        """The rows of the current batch and their weights; rows of weight 0 are left out."""
+        if self._epoch_batches is None:
+            self._epoch_batches = Batches() if self._sampler is None else self._sampler(self)
+            self.probabilities = self._epoch_batches.probabilities
+        rows, starts, weights, _ = self._epoch_batches
+        if rows is None:
+            rows = np.arange(len(self._X))
+        if starts is None:
+            starts = np.arange(self.batches + 1) * self._batch_size  # slices end with the rows
+        if weights is None:
+            weights = self._weights
+        rows = rows[starts[self.batch] : starts[self.batch + 1]]
+        rows = rows[weights[rows] != 0]  # not multiplied by 0, for 0 * inf is not 0
+        return rows, weights[rows]

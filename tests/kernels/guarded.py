@@ -15,14 +15,17 @@ import threading
 from types import SimpleNamespace
 
 import numpy as np
-from training_runs import use_all_threads
+from training_runs import ALL, answers, use_all_threads
 
+from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu
-from fastbatch.kernels.cpu import session, training
+from fastbatch.kernels.cpu import evaluation, session, training
 from fastbatch.kernels.cpu.activations import NAMES
+from fastbatch.samplers import sampling
 from fastbatch.verification import CASES, DTYPES, OPTIMIZERS, Case
 
 NO_ACCESS, READ_ONLY = 0, 1
+TREATED = {"clip": PerExampleClip(0.5), "noise": (0.1, 5), "monitor": ALL}
 PAGE = mmap.PAGESIZE
 LIBC = ctypes.CDLL(None, use_errno=True)
 RUN, UNITS = session.Session.run, session.Layout.units  # before anything is patched
@@ -61,8 +64,8 @@ class Guard:
     def install(self):
         """Let the kernels' own memory come from here: arena, tables, orders and results."""
         numpy = SimpleNamespace(**vars(np) | {"empty": self.empty})
-        cpu.np = training.np = numpy
-        cpu._kept = threading.local()
+        cpu.np = evaluation.np = training.np = numpy
+        evaluation._kept = threading.local()
         session._aligned_zeros = lambda size, dtype: self.place(np.zeros(size, dtype))
         session.Layout.units = lambda layout, workers: tuple(
             self.place(np.asarray(table)) for table in UNITS(layout, workers)
@@ -87,25 +90,23 @@ def run_all(case, dtype, guard, optimizer, batch_size):
     """Every kernel on a case; the results must be there, so none of them may be NaN."""
     plan = case.plan(dtype)
     theta, X, y, weights = (guard.place(a, read_only=True) for a in case.data(dtype))
-    print(case.name, dtype, "outputs")
-    assert np.isfinite(cpu.outputs(plan, theta, X)).all()
-    print(case.name, dtype, "losses")
-    assert np.isfinite(cpu.losses(plan, theta, X, y)).all()
-    print(case.name, dtype, "per_example_gradients")
-    assert np.isfinite(cpu.per_example_gradients(plan, theta, X, y)).all()
     for w in (None, weights):
-        print(case.name, dtype, "value_and_gradient", "unweighted" if w is None else "weighted")
-        assert np.isfinite(cpu.value_and_gradient(plan, theta, X, y, w, 1.0)[1]).all()
-        print(case.name, dtype, optimizer, batch_size)
-        run = cpu.Training(
-            plan, optimizer, X, y, w, batch_size=batch_size, seed=0, shuffle=w is None
-        )
-        run.theta = theta
-        rates = guard.place(np.full(run.batches, 1e-9), read_only=True)
-        for _ in range(2):
-            assert run.advance(rates) == run.batches
-            run.next_epoch()
-        assert np.isfinite(run.theta).all()
+        print(case.name, dtype, "unweighted" if w is None else "weighted")
+        assert all(np.isfinite(answer).all() for answer in answers(plan, theta, X, y, w))
+        for sampler, treated in (("shuffle", {}), ("sequential", {}), ("poisson", TREATED)):
+            print(case.name, dtype, optimizer, batch_size, sampler)
+            options = sampling(sampler, cpu, X, w, batch_size=batch_size, seed=0)
+            train(cpu.Training(plan, optimizer, X, y, w, **options, **treated), theta, guard)
+
+
+def train(run, theta, guard):
+    """Two epochs."""
+    run.theta = theta
+    rates = guard.place(np.full(run.batches, 1e-9), read_only=True)
+    for _ in range(2):
+        assert run.advance(rates) == run.batches
+        run.next_epoch()
+    assert np.isfinite(run.theta).all()
 
 
 def everything():

@@ -13,7 +13,7 @@ from processes import output_of
 from training_runs import RUNS, Run, all_bits, bits, train, use_all_threads
 
 from fastbatch.kernels import cpu
-from fastbatch.kernels.cpu import activations, loss_functions, optimizers, session
+from fastbatch.kernels.cpu import activations, evaluation, loss_functions, optimizers, session
 from fastbatch.optimizers import Adam
 from fastbatch.verification import DTYPES, Case
 
@@ -46,7 +46,7 @@ def all_threads(monkeypatch):
 @pytest.fixture
 def new_sessions(monkeypatch):
     """Forget the sessions kept between calls, so that changed constants count."""
-    monkeypatch.setattr(cpu, "_kept", threading.local())
+    monkeypatch.setattr(evaluation, "_kept", threading.local())
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_bits_do_not_depend_on_the_activations_kept_between_the_sweeps(dtype, mo
     run = Run(case, Adam(0.01), batch_size=1050, epochs=1, weighted=True)
     assert chunks(run, dtype) == 1
     whole = bits(run, dtype)
-    monkeypatch.setattr(cpu, "_kept", threading.local())
+    monkeypatch.setattr(evaluation, "_kept", threading.local())
     monkeypatch.setattr(session, "_CHUNK_ELEMENTS", 1)
     assert chunks(run, dtype) > 1
     assert bits(run, dtype) == whole

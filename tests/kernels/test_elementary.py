@@ -29,6 +29,8 @@ BOUNDS = {
     "softplus": {"float32": 1.7, "float64": 1.7},
     "tanh": {"float32": 1.7, "float64": 1.8},
     "erf": {"float32": 1.2, "float64": 1.2},
+    "cos_of_turns": {"float32": 1.1, "float64": 1.1},
+    "sin_of_turns": {"float32": 1.1, "float64": 1.1},
 }
 NAMES = list(BOUNDS)
 
@@ -41,6 +43,8 @@ IN_FLOAT64 = {
     "softplus": lambda x: np.logaddexp(0.0, x),
     "tanh": np.tanh,
     "erf": scipy.special.erf,
+    "cos_of_turns": lambda x: scipy.special.cosdg(360.0 * x),
+    "sin_of_turns": lambda x: scipy.special.sindg(360.0 * x),
 }
 EXACT = {
     "exp": mpmath.exp,
@@ -50,16 +54,31 @@ EXACT = {
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     "tanh": mpmath.tanh,
     "erf": mpmath.erf,
+    "cos_of_turns": lambda x: mpmath.cospi(2 * x),
+    "sin_of_turns": lambda x: mpmath.sinpi(2 * x),
 }
 
 each_name = pytest.mark.parametrize("name", NAMES)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
+@numba.njit
+def cos_of_turns(t):
+    return elementary.cos_sin_of_turns(t)[0]
+
+
+@numba.njit
+def sin_of_turns(t):
+    return elementary.cos_sin_of_turns(t)[1]
+
+
+PARTS = {"cos_of_turns": cos_of_turns, "sin_of_turns": sin_of_turns}
+
+
 @functools.cache
 def on_arrays(name):
     """The elementary function `name` as a function of arrays."""
-    function = getattr(elementary, name)
+    function = PARTS.get(name) or getattr(elementary, name)
 
     @numba.njit
     def loop(out, x):
@@ -83,6 +102,8 @@ def near_the_origin(dtype, count):
 
 
 def in_domain(name, x):
+    if name in PARTS:
+        return x[np.abs(x) <= 0.5]
     return x[x > 0] if name == "log" else x
 
 
@@ -163,9 +184,9 @@ def test_subnormal_numbers_are_kept(dtype):
 
 
 @each_dtype
-@pytest.mark.parametrize("name", ["tanh", "erf"])
+@pytest.mark.parametrize("name", ["tanh", "erf", "sin_of_turns"])
 def test_odd_functions_are_exactly_odd(name, dtype):
-    x = near_the_origin(dtype, 999)
+    x = in_domain(name, near_the_origin(dtype, 999))
     np.testing.assert_array_equal(on_arrays(name)(-x), -on_arrays(name)(x))
 
 

@@ -17,14 +17,15 @@ ENTRIES = (run.run, philox.shuffle, philox.fill_uniform)
 def compiled():
     """What there is of machine code: versions of entries and subroutines, and files."""
     versions = {entry.__name__: set(entry.signatures) for entry in ENTRIES}
-    for name, subroutine in session._SUBROUTINES.items():
+    for name, subroutine in session.SUBROUTINES.items():
         versions[name] = set(subroutine._compiled)
     return versions, {path.name for path in jit.CACHE.rglob("*") if path.suffix != ".tmp"}
 
 
 @each_dtype
 def test_a_network_of_another_shape_compiles_nothing(dtype):
-    bits(RUNS["thin"], dtype)
+    for name in "thin", "private":  # one shuffles, the other draws
+        bits(RUNS[name], dtype)
     before = compiled()
     with event.install_recorder("numba:compile") as compilations:
         for run_of_another_shape in RUNS.values():
@@ -78,7 +79,7 @@ def test_machine_code_of_the_steps_names_no_allocator(dtype):
     """But Numba's scheduler, which a parallel loop calls, has some bytes allocated for itself."""
     bits(RUNS["classes"], dtype)
     files = list(jit.CACHE.rglob("*.nbc"))
-    for name in ["run", *session._SUBROUTINES]:
+    for name in ["run", *session.SUBROUTINES]:
         versions = [path.read_bytes() for path in files if f".{name}-" in path.name]
         assert versions, name
         for code in versions:

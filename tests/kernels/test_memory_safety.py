@@ -9,8 +9,7 @@ import pytest
 from processes import output_of, python
 from training_runs import RUNS, all_bits, train, use_all_threads
 
-from fastbatch.kernels import cpu
-from fastbatch.kernels.cpu import session
+from fastbatch.kernels.cpu import evaluation, session
 from fastbatch.verification import DTYPES
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="guard pages are made by mprotect")
@@ -40,7 +39,7 @@ def test_what_stood_in_memory_before_is_never_read(monkeypatch):
         self.arena[self.job["gradient"] :] = np.nan
 
     monkeypatch.setattr(session.Session, "__init__", poisoned)
-    monkeypatch.setattr(cpu, "_kept", threading.local())
+    monkeypatch.setattr(evaluation, "_kept", threading.local())
     assert all_bits() == expected
 
 
@@ -59,5 +58,6 @@ def test_padding_stays_zero_and_transposed_copies_stay_true(name, dtype):
         used.layout.pack(slot, arena[start : start + used.layout.parameters])
     both = slice(used.job["theta"], used.job["gradient"])
     np.testing.assert_array_equal(used.arena[both], arena[both])
-    assert not used.arena[used.job["zeros"] : used.job["one"]].any()
-    assert used.arena[used.job["one"]] == 1
+    zeros, ones = used.job["zeros"], used.job["ones"]
+    assert not used.arena[zeros:ones].any()
+    assert (used.arena[ones : used.job["max_norms"]] == 1).all()

@@ -47,7 +47,7 @@ def print_addresses_asked_for_at_once():
 
     def work(_):
         barrier.wait()
-        return [s.address(np.dtype("float32")) for s in session._SUBROUTINES.values()]
+        return [s.address(np.dtype("float32")) for s in session.SUBROUTINES.values()]
 
     before = config.CACHE_DIR
     with ThreadPoolExecutor(8) as pool:

@@ -46,9 +46,11 @@ def with_extremes(test):
 
 @with_extremes
 def test_uniform_draws_are_those_of_the_reference(count, seed, stream):
-    found = cpu.uniform(count, seed, stream)
-    assert found.dtype == np.float64
-    np.testing.assert_array_equal(found, reference.uniform(count, seed, stream))
+    for purpose in range(4):
+        found = cpu.uniform(count, seed, stream, purpose)
+        assert found.dtype == np.float64
+        expected = reference.uniform(count, seed, stream, purpose)
+        np.testing.assert_array_equal(found, expected)
 
 
 @with_extremes

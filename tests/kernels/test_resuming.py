@@ -5,6 +5,7 @@ import pytest
 from training_runs import RUNS, train
 
 from fastbatch.kernels import cpu
+from fastbatch.samplers import sampling
 from fastbatch.verification import DTYPES
 
 each_run = pytest.mark.parametrize("name", RUNS)
@@ -74,9 +75,8 @@ def test_advance_stops_at_the_end_of_the_epoch(batch_size):
     theta, X, y, _ = run.data("float64")
     X, y = X[:10], y[:10]
     training = cpu.Training(
-        run.case.plan("float64"), run.optimizer, X, y, None,
-        batch_size=batch_size, seed=0, shuffle=True,
-    )  # fmt: skip
+        run.case.plan("float64"), run.optimizer, X, y, None, batch_size=batch_size
+    )
     training.theta = theta
     assert training.batches == -(-10 // batch_size)
     assert training.advance(np.full(1000, 0.01)) == training.batches
@@ -91,9 +91,8 @@ def test_the_rows_of_an_epoch_are_those_of_the_permutation(batch_size):
     run = RUNS["one layer"]
     plan = run.case.plan("float64")
     theta, X, y, _ = run.data("float64")
-    training = cpu.Training(
-        plan, run.optimizer, X, y, None, batch_size=batch_size, seed=11, shuffle=True
-    )
+    options = sampling("shuffle", cpu, X, None, batch_size=batch_size, seed=11)
+    training = cpu.Training(plan, run.optimizer, X, y, None, **options)
     training.theta = theta
     rows = cpu.permutation(len(X), 11, 0)
     for start in range(0, len(X), batch_size):

@@ -62,10 +62,7 @@ def test_training_never_looks_at_rows_of_weight_0(name, dtype):
     results = []
     for data in ((X, y), junk_in_place_of_weightless_rows(X, y, weights)):
         batch_size = 7 if case.examples == 40 else 200
-        training = cpu.Training(
-            case.plan(dtype), Adam(0.01), *data, weights,
-            batch_size=batch_size, seed=0, shuffle=False,
-        )  # fmt: skip
+        training = cpu.Training(case.plan(dtype), Adam(0.01), *data, weights, batch_size=batch_size)
         training.theta = theta
         assert training.advance(np.full(100, 0.01)) == training.batches
         results.append((training.loss_sum, training.weight_sum, training.theta, training.slots))
@@ -78,10 +75,7 @@ def test_training_never_looks_at_rows_of_weight_0(name, dtype):
 def test_a_batch_without_weight_leaves_parameters_alone(dtype):
     case = LOSSES["squared_error"]
     theta, X, y, _ = case.data(dtype)
-    training = cpu.Training(
-        case.plan(dtype), SGD(), X, y, np.zeros(len(X), dtype),
-        batch_size=40, seed=0, shuffle=True,
-    )  # fmt: skip
+    training = cpu.Training(case.plan(dtype), SGD(), X, y, np.zeros(len(X), dtype), batch_size=40)
     training.theta = theta
     assert training.advance(np.ones(1)) == 1
     assert (training.loss_sum, training.weight_sum) == (0, 0)
@@ -120,7 +114,7 @@ def test_the_state_of_an_optimizer_sinks_to_zero_and_not_to_subnormals(name, dty
     plan = Case("line", (17, 20), ("identity",), "squared_error", 2).plan(dtype)
     X = np.zeros((2, 17), dtype)
     y = np.zeros((2, 20), dtype)
-    training = cpu.Training(plan, OPTIMIZERS[name], X, y, None, batch_size=2, seed=0, shuffle=False)
+    training = cpu.Training(plan, OPTIMIZERS[name], X, y, None, batch_size=2)
     slots = np.tile(np.geomspace(tiny, 1e6 * tiny, plan.size), (OPTIMIZERS[name].slots, 1))
     training.slots = np.maximum(slots, tiny)
     for _ in range(300):
@@ -139,9 +133,7 @@ def test_tiny_gradients_become_zero_and_not_subnormal(dtype):
     theta = np.zeros(plan.size, dtype)
     X = np.geomspace(tiny, 1e4 * tiny, 20)[None].astype(dtype)
     y = np.full((1, 3), 0.01, dtype)
-    training = cpu.Training(
-        plan, SGD(momentum=0.5), X, y, None, batch_size=1, seed=0, shuffle=False
-    )
+    training = cpu.Training(plan, SGD(momentum=0.5), X, y, None, batch_size=1)
     training.theta = theta
     training.advance(np.array([0.0]))
     found = training.slots[0, : 20 * 3].reshape(20, 3)

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, reference
 from fastbatch.kernels.cpu import session, threads
 from fastbatch.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastbatch.samplers import sampling
 from fastbatch.verification import DTYPES, Case
 
 
@@ -26,7 +28,10 @@ class Run:
     batch_size: int
     epochs: int = 3
     weighted: bool = False
-    shuffle: bool = True
+    sampler: str = "shuffle"
+    clip: Any = None
+    noise: Any = None
+    monitor: tuple[str, ...] = ()
 
     def data(self, dtype):
         """theta, X, y and weights (or None), drawn so that they are the same everywhere."""
@@ -61,12 +66,16 @@ class Run:
             X,
             y,
             weights,
-            batch_size=self.batch_size,
-            seed=3,
-            shuffle=self.shuffle,
+            **sampling(self.sampler, kernels, X, weights, batch_size=self.batch_size, seed=3),
+            clip=self.clip,
+            noise=self.noise,
+            monitor=self.monitor,
         )
         training.theta = theta
         return training
+
+
+ALL = "losses", "gradient_norms", "noise_scale"
 
 
 def _run(name, widths, activations, loss, examples, batch_size, optimizer, **options):
@@ -93,7 +102,7 @@ RUNS = dict(
         _run("counts", (7, 12, 2), ("silu",), "poisson", 23, 64, Adagrad(0.05, lr_decay=0.1)),
         _run(
             "bits", (9, 20, 18), ("sigmoid",), "binary_cross_entropy", 30, 7,
-            AdamW(0.01), weighted=True, shuffle=False,
+            AdamW(0.01), weighted=True, sampler="sequential",
         ),
         _run(
             "thin", (1, 1, 1, 1), ("leaky_relu", "identity"), "absolute_error", 5, 1,
@@ -103,6 +112,19 @@ RUNS = dict(
         _run("rms", (6, 31, 1), ("relu",), "huber", 50, 9, RMSprop(0.01)),
         _run("rms, momentum", (6, 5, 1), ("elu",), "huber", 50, 9, RMSprop(0.01, momentum=0.9)),
         _run("rms, centered", (6, 5, 1), ("gelu",), "huber", 50, 9, RMSprop(0.01, centered=True)),
+        _run(
+            "private", (18, 67, 3), ("tanh",), "cross_entropy", 40, 5, SGD(0.1), weighted=True,
+            sampler="poisson", clip=PerExampleClip(0.5), noise=(0.3, 11), monitor=ALL,
+        ),
+        _run(
+            "clipped blocks", (4, 9, 3), ("silu",), "huber", 700, 301, Adam(0.01), epochs=2,
+            sampler="replacement", clip=PerExampleClip(0.1, per_layer=True, automatic=True),
+            monitor=ALL,
+        ),
+        _run(
+            "monitored", (33, 20, 70, 1), ("relu", "elu"), "squared_error", 90, 32, Adam(0.01),
+            weighted=True, monitor=ALL,
+        ),
     ]
 )  # fmt: skip
 
@@ -130,21 +152,34 @@ def bits(run, dtype):
     """Hash of all that a training leaves behind, and of what its network makes of the data."""
     training = run.start(dtype)
     losses = train(training, run.epochs, run.optimizer.lr)
+    recorded = [x for x in (training.example_losses, training.example_norms) if x is not None]
     plan, theta = run.case.plan(dtype), training.theta
     _, X, y, weights = run.data(dtype)
-    value, gradient = cpu.value_and_gradient(
-        plan, theta, X, y, weights if run.weighted else None, 2
-    )
     return sha256(
-        theta,
-        training.slots,
-        losses,
-        value,
-        gradient,
+        theta, training.slots, losses, training.variance_sum, training.signal_sum, *recorded,
+        *answers(plan, theta, X, y, weights if run.weighted else None),
+    )  # fmt: skip
+
+
+def answers(plan, theta, X, y, weights):
+    """What all functions make of a batch."""
+    few = slice(0, 7)
+    clips = PerExampleClip(0.5), PerExampleClip(0.5, per_layer=True, automatic=True)
+    return [
+        *cpu.value_and_gradient(plan, theta, X, y, weights, 2.0),
         cpu.outputs(plan, theta, X),
         cpu.losses(plan, theta, X, y),
+        cpu.gradient_norms(plan, theta, X, y),
+        cpu.gradient_norms(plan, theta, X, y, per_layer=True),
+        *(part for c in clips for part in cpu.clipped_gradient(plan, theta, X, y, weights, 2.0, c)),
+        cpu.second_moments(plan, theta, X, y, weights, 2.0),
+        cpu.inner_products(plan, theta, X, y, theta),
+        cpu.gradient_gram(plan, theta, X, y, X[few], y[few]),
+        cpu.tangent_kernel(plan, theta, X[few], X),
+        cpu.output_jacobian(plan, theta, X[few]),
         cpu.per_example_gradients(plan, theta, X, y),
-    )
+        cpu.gaussian_noise(plan, 2**63, 5),
+    ]
 
 
 def all_bits(dtypes=DTYPES):

@@ -60,6 +60,14 @@ def test_uniform_by_hand():
     np.testing.assert_allclose(uniform(2, seed=0, stream=0), expected, rtol=0, atol=2.0**-53)
 
 
+def test_uniform_numbers_for_every_purpose():
+    np.testing.assert_array_equal(uniform(9, 3, 1), uniform(9, 3, 1, purpose=0))
+    for purpose in (0, 1, 2, 3):
+        draws = integers(9, 3, 1, purpose).tolist()
+        expected = [(draw >> 11) / 2**53 for draw in draws]
+        np.testing.assert_array_equal(uniform(9, 3, 1, purpose), expected)
+
+
 def test_uniform_numbers_are_uniform_and_below_one():
     numbers = uniform(20_000, seed=2**64 - 1, stream=2**32 - 1)
     assert numbers.dtype == np.float64
@@ -73,10 +81,10 @@ def test_seeds_streams_and_purposes_share_no_draws():
             integers(100, seed, stream, purpose)
             for seed in (0, 1, 2**32)
             for stream in (0, 1)
-            for purpose in (0, 1)
+            for purpose in (0, 1, 2, 3)
         ]
     )
-    assert len(set(draws.tolist())) == 1200
+    assert len(set(draws.tolist())) == 2400
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 17, 1000])

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from fastbatch.kernels import reference
+from fastbatch.kernels.plan import Batches
 from fastbatch.kernels.reference.optimizers import update
+from fastbatch.kernels.reference.training import STATE
 
 from .problems import problem
 
@@ -14,21 +16,25 @@ ADAM = SimpleNamespace(name="adam", slots=2, beta1=0.9, beta2=0.999, eps=1e-8, w
 PLAIN = SimpleNamespace(name="sgd", slots=0, momentum=0.0, nesterov=False, weight_decay=0.0)
 
 
-def start(optimizer=ADAM, *, examples=11, weights=None, shuffle=True, dtype="float64"):
+def shuffle(training):
+    """A sampler."""
+    return Batches(reference.permutation(len(training._X), 7, training.epoch))
+
+
+def start(
+    optimizer=ADAM, *, examples=11, weights=None, sampler=shuffle, dtype="float64", **options
+):
     """A training run of batches of 4, and its problem."""
     plan, theta, X, y = problem((3, 5, 2), examples, dtype=dtype)
     training = reference.Training(
-        plan, optimizer, X, y, weights, batch_size=4, seed=7, shuffle=shuffle
+        plan, optimizer, X, y, weights, batch_size=4, sampler=sampler, **options
     )
     training.theta = theta
     return training, (plan, theta, X, y)
 
 
 def state(training):
-    return {
-        name: getattr(training, name)
-        for name in ("theta", "slots", "step", "epoch", "batch", "loss_sum", "weight_sum")
-    }
+    return {name: getattr(training, name) for name in STATE}
 
 
 def assert_same_state(one, other):
@@ -36,16 +42,16 @@ def assert_same_state(one, other):
         np.testing.assert_array_equal(value, other[name], err_msg=name)
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("sampler", [shuffle, None])
 @pytest.mark.parametrize("optimizer", [PLAIN, ADAM], ids=["sgd", "adam"])
-def test_an_epoch_is_the_loop_anybody_would_write(optimizer, shuffle):
+def test_an_epoch_is_the_loop_anybody_would_write(optimizer, sampler):
     weights = np.linspace(0.5, 1.5, 11)
-    training, (plan, theta, X, y) = start(optimizer, weights=weights, shuffle=shuffle)
+    training, (plan, theta, X, y) = start(optimizer, weights=weights, sampler=sampler)
     training.epoch, training.step = 3, 9
     rates = np.array([0.1, 0.2, 0.3])
     assert training.advance(rates) == 3
 
-    order = reference.permutation(11, 7, 3) if shuffle else np.arange(11)
+    order = reference.permutation(11, 7, 3) if sampler else np.arange(11)
     batches = order[:4], order[4:8], order[8:]
     slots, loss_sum = np.zeros((optimizer.slots, plan.size)), 0.0
     for step, lr, rows in zip((9, 10, 11), rates, batches, strict=True):
@@ -108,17 +114,72 @@ def test_a_run_resumed_from_a_snapshot_is_the_uninterrupted_one(dtype):
         assert_same_state(state(run), uninterrupted)
 
 
-def test_theta_and_slots_are_read_as_copies():
-    training, _ = start()
-    before = training.snapshot()
-    training.theta[:] = 0
-    training.slots[:] = 7
+def test_arrays_are_read_as_copies():
+    training, _ = start(monitor=["losses", "gradient_norms"])
+    training.advance(np.array([0.1]))
+    before = state(training)
+    for name in "theta", "slots", "example_losses", "example_norms":
+        getattr(training, name)[:] = 7
+    assert_same_state(state(training), before)
+
+
+def test_batches_say_which_rows_and_with_which_weights():
+    weights = np.linspace(0, 2, 11)
+    rows, starts = np.array([3, 3, 0, 7, 1, 2, 10]), np.array([0, 3, 3, 7])
+    batches = Batches(rows, starts, weights)
+    training, (plan, theta, X, y) = start(PLAIN, sampler=lambda training: batches, scale=0.3)
+    assert training.advance(np.full(3, 0.1)) == 3
+    loss_sum = 0.0
+    for part in rows[:3], rows[3:]:
+        gradients = reference.per_example_gradients(plan, theta, X[part], y[part])
+        loss_sum += weights[part] @ reference.losses(plan, theta, X[part], y[part])
+        theta = theta - 0.1 * 0.3 * weights[part] @ gradients
+    np.testing.assert_allclose(training.theta, theta, rtol=1e-12)
+    assert training.loss_sum == pytest.approx(loss_sum, rel=1e-12)
+    assert training.weight_sum == pytest.approx(weights[rows].sum(), rel=1e-12)
+
+
+def test_the_sampler_is_asked_once_an_epoch_and_not_again_after_going_back():
+    asked = []
+
+    def sampler(training):
+        asked.append((training.epoch, training.batch, training.probabilities))
+        return shuffle(training)._replace(probabilities=np.full(11, training.epoch + 1.0))
+
+    training, _ = start(sampler=sampler)
+    assert training.probabilities is None
+    training.advance(np.array([0.1]))
+    amid = training.snapshot()
+    training.advance(np.array([0.1, 0.1]))
+    training.next_epoch()
+    assert training.probabilities is None
+    training.advance(np.array([0.1]))
+    np.testing.assert_array_equal(training.probabilities, np.full(11, 2.0))
+    training.restore(amid)
+    np.testing.assert_array_equal(training.probabilities, np.full(11, 1.0))
+    training.advance(np.array([0.1]))
+    assert asked == [(0, 0, None), (1, 0, None)]
+
+    resumed, _ = start(sampler=sampler)
+    for name, value in state(training).items():
+        setattr(resumed, name, value)
+    resumed.advance(np.array([0.1]))
+    epoch, batch, probabilities = asked[-1]
+    assert (epoch, batch) == (0, 2)
+    np.testing.assert_array_equal(probabilities, np.full(11, 1.0))
+
+
+def test_a_step_that_is_not_taken_leaves_no_trace():
+    training, (*_, y) = start(monitor=["losses", "gradient_norms", "noise_scale"])
+    y[:] = np.nan
+    before = state(training)
+    assert training.advance(np.array([0.1])) == 0
     assert_same_state(state(training), before)
 
 
 def test_a_diverging_run_stops_before_the_update():
     plan, theta, X, y = problem((3, 2), 11, "identity")
-    training = reference.Training(plan, PLAIN, X, y, None, batch_size=4, seed=7, shuffle=True)
+    training = reference.Training(plan, PLAIN, X, y, None, batch_size=4, sampler=shuffle)
     training.theta = theta
     assert training.advance(np.array([1e200, 0.1, 0.1])) == 1  # the next batch's loss is infinite
     kept = state(training)
@@ -163,7 +224,7 @@ def test_training_learns_a_linear_map():
     plan, _, X, _ = problem((3, 2), 60, "identity")
     theta = rng.normal(size=plan.size)
     y = reference.outputs(plan, theta, X)
-    training = reference.Training(plan, PLAIN, X, y, None, batch_size=16, seed=0, shuffle=True)
+    training = reference.Training(plan, PLAIN, X, y, None, batch_size=16, sampler=shuffle)
     for _ in range(60):
         training.advance(np.full(4, 0.1))
         training.next_epoch()

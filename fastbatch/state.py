@@ -1,0 +1,70 @@
+"""Where training stands between two calls of fit, and in a checkpoint."""
+
+from dataclasses import dataclass, fields
+from math import inf
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbatch import samplers
+from fastbatch.constraints import integer, real
+
+Array = NDArray[Any]
+
+_PER_EXAMPLE = ("example_losses", "example_norms", "probabilities")
+
+
+@dataclass
+class State:
+    """What changes in training; a backend's `Training` has attributes of the same names."""
+
+    theta: Array  # (P,)
+    slots: Array  # (optimizer.slots, P)
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+    variance_sum: float = 0.0
+    signal_sum: float = 0.0
+    example_losses: Array | None = None  # (N,), like the next two
+    example_norms: Array | None = None
+    probabilities: Array | None = None
+
+    def __post_init__(self) -> None:
+        for name in "step", "epoch", "batch":
+            setattr(self, name, integer(name, getattr(self, name), 0))
+        self.loss_sum = real("loss_sum", self.loss_sum, -inf)
+        self.weight_sum = real("weight_sum", self.weight_sum)
+        for name in "variance_sum", "signal_sum":  # squares of gradients may have overflowed
+            setattr(self, name, float(getattr(self, name)))
+
+    @classmethod
+    def of(cls, training: Any) -> Self:
+        """The state of a training, copied."""
+        return cls(**{field.name: getattr(training, field.name) for field in fields(cls)})
+
+    def put_into(self, training: Any, examples: int) -> None:
+        """Let a training on so many examples go on from here."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in _PER_EXAMPLE and (value is None or len(value) != examples):
+                continue  # these were other examples, or nobody looked at them
+            setattr(training, field.name, value)
+
+    def check_examples(self, examples: int) -> None:
+        """Raise ValueError unless what there is of each example is there of so many."""
+        for name in _PER_EXAMPLE:
+            value = getattr(self, name)
+            if value is not None and value.shape != (examples,):
+                raise ValueError(f"{name} has shape {value.shape}, expected ({examples},)")
+        if self.probabilities is not None:
+            samplers.check_weights("probabilities", self.probabilities, examples)
+
+    def split(self) -> tuple[dict[str, Array], dict[str, int | float]]:
+        """The arrays that are there, and the numbers."""
+        values = vars(self)
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        numbers = {name: v for name, v in values.items() if isinstance(v, int | float)}
+        return arrays, numbers
