@@ -1,8 +1,10 @@
 """Where and when this is, and what the processor can do at best."""
 
 import datetime
+import os
 import platform
 import re
+import sys
 from pathlib import Path
 
 from bench.peak import peak
@@ -24,6 +26,15 @@ def machine():
         "python": platform.python_version(),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def limit_memory(process, share):
+    """Leave a process no more addresses than that share of the memory has, if the system can."""
+    if sys.platform == "linux":
+        import resource
+
+        limit = int(share * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        resource.prlimit(process, resource.RLIMIT_AS, (limit, limit))
 
 
 def peaks():

@@ -1,13 +1,15 @@
 """fastbatch beside its peers: ``python -m bench.race --cells tiny digits --task train``.
 
-Two tasks: whole shuffled epochs ("train"), and the outputs of all examples in one call ("forward").
+Four tasks: whole shuffled epochs of Adam ("train"), the outputs of all examples in one call
+("forward"), and in some cells (`bench.cells`) whole shuffled epochs of gradient descent that clips
+the gradient of each example ("clip"), and the inner products of all pairs of gradients ("gram").
 
 Every contender is a process of its own (`bench.peers`) with the same network, initial parameters,
 data and optimiser.  First each shows that it computes the same: its outputs, and its losses before
 and after an epoch with the examples in order, must be those of the reference.  Then they take
 turns, in changing order, while all others wait; a turn is one epoch or call, or as many as fill the
 least time.  All of a turn is timed, and divided by its batches.  The first turn of each does not
-count.
+count.  Whoever is slow has fewer turns, and whoever needs more time or memory than there is loses.
 
 Nobody works while others are timed: threads that wait for more work spin for 10 ms (OpenMP, in
 PyTorch and fastbatch) or 100 ms (OpenBLAS, in scikit-learn) before they sleep, hence the pause.
@@ -23,20 +25,28 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 
 from bench import report
-from bench.cells import CELLS, LR, Trajectory, batches, trajectory
-from bench.machine import machine, peaks
-from bench.peers import CONTENDERS, OURS, TASKS
+from bench.cells import CELLS, CLIPPED, LR, PAIRS, Trajectory, batches, trajectory
+from bench.machine import limit_memory, machine, peaks
+from bench.peers import CLIP, CONTENDERS, FORWARD, GRAM, OURS, TASKS, TRAIN
 from fastbatch.backends import load
 
 ROOT = Path(__file__).parents[1]
 # Of the change of the loss in an epoch. Peers deviate by up to 0.0008 where they work out Adam's
 # bias correction in float32, scikit-learn by 0.006, because its eps is not bias-corrected.
 TOLERANCE = 0.01
-ROUNDINGS = 1000  # of the largest output
+CLIPPED_TOLERANCE = 0.001  # steps are short and there is no Adam: peers deviate by up to 0.00005
+ROUNDINGS = 1000  # of the largest output, or inner product
+FEW, ENOUGH = 3, 20.0  # turns that are enough if they took so many seconds
+PATIENCE = 180.0  # seconds in which a contender must be ready, or have done a turn
+MEMORY = 0.75  # of the machine's, for each contender: the others wait, but keep what they have
+OUT_OF_MEMORY = "out of memory", "allocate memory", "memoryerror", "bad_alloc"
+# The tasks that the same processes do one after the other, and the cells in which they do them.
+HEATS = [((TRAIN, FORWARD), CELLS), ((CLIP,), CLIPPED), ((GRAM,), PAIRS)]
 
 
 @dataclass
@@ -48,6 +58,7 @@ class Result:
     task: str
     version: str = ""
     failure: str = ""  # why there are no times
+    exhausted: str = ""  # "too slow" or "out of memory", which is no mistake
     microseconds: list[float] = field(default_factory=list)  # for a batch, one for each turn
 
 
@@ -56,7 +67,7 @@ class Runner:
 
     def __init__(self, name, problem):
         self.name = name
-        self.version = self.failure = ""
+        self.version = self.failure = self.exhausted = ""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (as long as the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"bench.peers.{CONTENDERS[name].script}", str(problem)],
@@ -66,16 +77,28 @@ class Runner:
             stderr=self._errors,
             text=True,
         )
+        limit_memory(self._process.pid, MEMORY)
 
     def _answer(self):
         """The next message of the process, waited for; None if there will be none."""
+        patience = Timer(PATIENCE, self._give_up)
+        patience.start()
         line = self._process.stdout.readline()
+        patience.cancel()
         if line:
             return json.loads(line)
+        if self.exhausted:
+            return None
         self._errors.seek(0)
         last = self._errors.read().strip().rpartition("\n")[2]
         self.failure = last or "ended without a word"
+        if any(sign in last.lower() for sign in OUT_OF_MEMORY):
+            self.exhausted = "out of memory"
         return None
+
+    def _give_up(self):
+        self.exhausted, self.failure = "too slow", f"no answer within {PATIENCE:.0f} s"
+        self._process.kill()
 
     def check(self, cell):
         """Wait until it is ready; it fails if it has not computed what the reference has."""
@@ -84,16 +107,18 @@ class Runner:
             return
         self.version = answer["version"]
         found, truth = Trajectory(answer["before"], answer["after"]), trajectory(cell)
-        if not found.agrees(truth, TOLERANCE):
+        if not found.agrees(truth, CLIPPED_TOLERANCE if cell.clip else TOLERANCE):
             self.failure = f"computes something else: {found}, not {truth}"
-        if not answer["error"] < ROUNDINGS * np.finfo(cell.dtype).eps:
-            self.failure = f"computes other outputs, by {answer['error']:.1e} of the largest"
+        for what, error in answer["errors"].items():
+            if not error < ROUNDINGS * np.finfo(cell.dtype).eps:
+                self.failure = f"computes other {what}, by {error:.1e} of the largest"
 
     def turn(self, task):
         """Let it work; return how many times and seconds it did so, None if it has failed."""
         if self.failure:
             return None
-        self._process.stdin.write(f"{task}\n")
+        work = TRAIN if task == CLIP else task  # the problem says that training clips
+        self._process.stdin.write(f"{work}\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -109,11 +134,15 @@ class Runner:
         self._errors.close()
 
 
-def write_problem(folder, cell, seconds):
+def write_problem(folder, cell, seconds, tasks):
     """What `bench.peers.contest.Contest` reads."""
     theta, X, y, _ = cell.data(cell.dtype)
-    outputs = load("reference").outputs(cell.plan("float64"), *map(np.float64, (theta, X)))
-    for name, array in {"theta": theta, "X": X, "y": y, "outputs": outputs}.items():
+    kernels, plan = load("reference"), cell.plan("float64")
+    exact = [theta.astype(np.float64), X.astype(np.float64)]
+    arrays = {"theta": theta, "X": X, "y": y, "outputs": kernels.outputs(plan, *exact)}
+    if GRAM in tasks:
+        arrays["gram"] = kernels.gradient_gram(plan, *exact, y, exact[1], y)
+    for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     problem = {
         "widths": cell.widths,
@@ -122,12 +151,13 @@ def write_problem(folder, cell, seconds):
         "batch_size": cell.batch_size,
         "memmap": cell.memmap,
         "lr": LR,
+        "clip": cell.clip.max_norm if cell.clip else None,
         "seconds": seconds,
     }
     (folder / "problem.json").write_text(json.dumps(problem))
 
 
-def race(cell, names, rounds=7, seconds=0.15, pause=0.15, tasks=TASKS):
+def race(cell, names, rounds=7, seconds=0.15, pause=0.15, tasks=(TRAIN, FORWARD)):
     """The results of all contenders in one cell.
 
     Parameters
@@ -142,17 +172,22 @@ def race(cell, names, rounds=7, seconds=0.15, pause=0.15, tasks=TASKS):
         The least length of a turn.
     pause : float
         Seconds between turns.
-    tasks : sequence of {"train", "forward"}
+    tasks : sequence of str
+        Of `bench.peers.TASKS`: "clip" for cells that clip, "train" for those that do not.
 
     Returns
     -------
     list of Result
     """
-    names = [name for name in names if not lacking(cell, name)]
+    names = [
+        name
+        for name in names
+        if not lacking(cell, name) and set(tasks) & set(CONTENDERS[name].tasks)
+    ]
     results = []
     with tempfile.TemporaryDirectory() as path, ExitStack() as stack:
         folder = Path(path)
-        write_problem(folder, cell, seconds)
+        write_problem(folder, cell, seconds, tasks)
         runners = []
         for name in names:  # one after the other: each finds out undisturbed what is fast
             runners.append(stack.enter_context(closing(Runner(name, folder))))
@@ -167,6 +202,7 @@ def race(cell, names, rounds=7, seconds=0.15, pause=0.15, tasks=TASKS):
                     task,
                     runner.version,
                     runner.failure,
+                    runner.exhausted,
                     [1e6 * t / batches(cell) for t in times[runner.name]],
                 )
                 for runner in here
@@ -179,6 +215,8 @@ def take_turns(runners, task, rounds, pause):
     times = {runner.name: [] for runner in runners}
     for number in range(rounds + 1):
         for runner in runners:
+            if len(times[runner.name]) >= FEW and sum(times[runner.name]) > ENOUGH:
+                continue
             time.sleep(pause)
             turn = runner.turn(task)
             if turn and number > 0:
@@ -229,9 +267,13 @@ def main(argv=None):
     for number, cell in enumerate(cells, 1):
         place = f"{number} of {len(cells)}, after {time.perf_counter() - start:.0f} s"
         print(f"{cell.name} ({place})", file=sys.stderr, flush=True)
-        results += race(
-            cell, installed, options.rounds, options.seconds, options.pause, options.task
-        )
+        for together, variants in HEATS:
+            tasks = [task for task in together if task in options.task]
+            if tasks and cell.name in variants:
+                variant = variants[cell.name]
+                results += race(
+                    variant, installed, options.rounds, options.seconds, options.pause, tasks
+                )
 
     document = {
         "machine": machine(),
@@ -244,7 +286,7 @@ def main(argv=None):
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1) + "\n")
-    return int(any(result.failure for result in results))
+    return int(any(result.failure and not result.exhausted for result in results))
 
 
 if __name__ == "__main__":

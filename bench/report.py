@@ -26,6 +26,16 @@ TASKS = {
         "Microseconds a batch: the outputs of all examples in one call, over the batches that "
         "these would make.",
     ),
+    "clip": (
+        "Training with per-example clipping",
+        "Microseconds a step of plain gradient descent that clips the gradient of each example to "
+        "norm 1: a whole shuffled epoch (of four steps in wide), gather included, over its "
+        "batches.",
+    ),
+    "gram": (
+        "Inner products of gradients",
+        "Microseconds for the inner products of all pairs of gradients of 2,000 examples.",
+    ),
 }
 PEERS = [name for name in CONTENDERS if name != OURS]
 README_COLUMNS = {
@@ -88,18 +98,20 @@ def race_sections(race):
 def task_section(unit, cells, results):
     """Median and quartiles of each contender, and in which cells we lose."""
     names = list(dict.fromkeys(result["contender"] for result in results))
+    exhausted = {(r["cell"], r["contender"]): r.get("exhausted") for r in results}
     # Few users would have the idea of jax-host, so there is a ratio without it.
     rivals = {"best peer": names}
     if "jax-host" in names:
         rivals["best but jax-host"] = [name for name in names if name != "jax-host"]
     rows, lost = [["cell", "network, batch", *names, *rivals]], []
-    for cell, label in cells.items():
+    for cell in dict.fromkeys(result["cell"] for result in results):
         times = times_in(cell, results)
         ratio, best = best_peer(times, names)
         if ratio and ratio < 1:
             lost.append(f"{cell} ({best}, {ratio:.2f})")
-        columns = [spread(times.get(name)) for name in names]
-        rows.append([cell, label, *columns, *(verdict(times, these) for these in rivals.values())])
+        columns = [exhausted.get((cell, name)) or spread(times.get(name)) for name in names]
+        verdicts = (verdict(times, these) for these in rivals.values())
+        rows.append([cell, cells[cell], *columns, *verdicts])
     yield (
         f"{unit} Median (and quartiles) of {turns(results)} turn(s); beside them the time of the "
         f"best peer over that of {OURS}."
@@ -109,15 +121,18 @@ def task_section(unit, cells, results):
 
 
 def own_sections(own):
-    """What pytest-benchmark has measured: fastbatch beside the machine's limit, and the rest."""
-    shares, rest = {}, [["", "median, seconds", ""]]
+    """What pytest-benchmark has measured: fastbatch beside limits, beside itself, and the rest."""
+    shares, ratios, rest = {}, {}, [["", "median, seconds", ""]]
     for entry in own["benchmarks"]:
         what = entry["name"].partition("[")[0].removeprefix("test_").replace("_", " ")
         info = entry["extra_info"]
         if entry["param"] and "fraction_of_peak" in info:
             share = f"{number(info['microseconds_per_step'])} ({info['fraction_of_peak']:.0%})"
             shares.setdefault(entry["param"], {})[what] = share
+        elif "aim" in info:
+            ratios.setdefault(what, {})[entry["param"]] = info["ratio"], info["aim"]
         else:
+            what = ", ".join(filter(None, (what, entry["param"])))
             facts = ", ".join(f"{key.replace('_', ' ')} {x:.3g}" for key, x in info.items())
             rest.append([what, f"{entry['stats']['median']:.3g}", facts])
     if shares:
@@ -129,9 +144,30 @@ def own_sections(own):
         )
         rows = ([cell, *(row.get(what, "-") for what in kinds)] for cell, row in shares.items())
         yield table([["cell", *kinds], *rows])
+    if ratios:
+        yield "## What it costs to look at single examples"
+        yield "One time, or peak of memory, over another (and what it should be at most)."
+        yield from _ratio_table(ratios)
     if len(rest) > 1:
         yield "## Start-up and the rest"
         yield table(rest)
+
+
+def _ratio_table(ratios):
+    """A row for each ratio, a column for each cell, and which are above their aim."""
+    cells = list(dict.fromkeys(cell for row in ratios.values() for cell in row))
+    rows = [["", *cells]]
+    for what, row in ratios.items():
+        pairs = (row.get(cell) for cell in cells)
+        rows.append([what, *("{:.2f} ({:.2f})".format(*pair) if pair else "-" for pair in pairs)])
+    yield table(rows)
+    above = [
+        f"{what} in {cell}"
+        for what, row in ratios.items()
+        for cell, (ratio, aim) in row.items()
+        if ratio > aim
+    ]
+    yield bullets([f"above what it should be: {', '.join(above) or 'none'}"])
 
 
 def readme_table(race):
@@ -167,8 +203,9 @@ def versions(race):
 
 
 def turns(results):
-    """How many turns of each contender counted."""
-    return max(len(result["microseconds"]) for result in results)
+    """How many turns of each contender counted: "7", or "3 to 7" if the slow have fewer."""
+    counts = {len(result["microseconds"]) for result in results} - {0} or {0}
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def times_in(cell, results):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-TASKS = ("train", "forward")
+TRAIN, FORWARD, CLIP, GRAM = TASKS = ("train", "forward", "clip", "gram")
 
 
 @dataclass(frozen=True)
@@ -12,17 +12,21 @@ class Contender:
     script: str
     needs: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()  # activations
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = (TRAIN, FORWARD)
 
 
 OURS = "fastbatch"
-JAX, TRAIN = ("jax", "optax"), ("train",)  # without training, the ways of JAX are one
+JAX, TORCH, OPACUS = ("jax", "optax"), ("torch",), ("torch", "opacus")
 CONTENDERS = {
-    OURS: Contender("ours"),
-    "jax-scan": Contender("jax_scan", JAX),
-    "jax-host": Contender("jax_host", JAX, tasks=TRAIN),
-    "jax-step": Contender("jax_step", JAX, tasks=TRAIN),
-    "torch": Contender("torch_eager", ("torch",)),
-    "torch-compile": Contender("torch_compile", ("torch",)),
+    OURS: Contender("ours", tasks=TASKS),
+    "jax-scan": Contender("jax_scan", JAX, tasks=TASKS),
+    # Without training, the ways of JAX are one.
+    "jax-host": Contender("jax_host", JAX, tasks=(TRAIN, CLIP)),
+    "jax-step": Contender("jax_step", JAX, tasks=(TRAIN,)),
+    "torch": Contender("torch_eager", TORCH),
+    "torch-compile": Contender("torch_compile", TORCH),
     "scikit-learn": Contender("scikit_learn", ("sklearn",), lacks=("gelu",)),
+    "torch-func": Contender("torch_func", TORCH, tasks=(CLIP,)),
+    "opacus": Contender("opacus_hooks", OPACUS, tasks=(CLIP,)),
+    "opacus-ghost": Contender("opacus_ghost", OPACUS, tasks=(CLIP,)),
 }

@@ -3,7 +3,8 @@
 A contender trains one epoch with the examples in order and keeps the outputs before and after,
 does whatever it needs to be warm, and then works: a time of "train" is a shuffled epoch with all
 that it takes (the shuffle, the gathering of rows), a time of "forward" the outputs of all examples
-at the initial parameters, in one call::
+at the initial parameters, in one call, and a time of "gram", which only few problems are about,
+the inner products of all pairs of their gradients there::
 
     contest = Contest()
     ...
@@ -42,7 +43,13 @@ class Contest:
     batch_size : int
         The number of examples is a multiple of it.
     lr : float
-        Of Adam with beta1 0.9, beta2 0.999 and eps 1e-8.
+        Of Adam with beta1 0.9, beta2 0.999 and eps 1e-8; with `clip`, of gradient descent without
+        momentum.
+    clip : float, or None
+        If given, the longest that the gradient of an example may be: longer ones are scaled down
+        to it, before the mean over the batch.
+    gram : bool
+        Whether the contender must do "gram".
     theta : ndarray, shape (P,)
         The initial parameters; their dtype, float32 or float64, is that of everything.
     weights : list of pair of ndarray
@@ -65,8 +72,12 @@ class Contest:
         self.loss = problem["loss"]
         self.batch_size = problem["batch_size"]
         self.lr = problem["lr"]
+        self.clip = problem["clip"]
         self.weights = list(self._layers())
-        self._truth = np.load(folder / "outputs.npy")
+        self._outputs = np.load(folder / "outputs.npy")
+        self.gram = (folder / "gram.npy").exists()
+        if self.gram:
+            self._gram = np.load(folder / "gram.npy")
         self._least_seconds = problem["seconds"]
 
     def _layers(self):
@@ -76,12 +87,19 @@ class Contest:
             yield self.theta[start:end].reshape(inputs, outputs), self.theta[end : end + outputs]
             start = end + outputs
 
-    def ready(self, version, before, after):
-        """Report the outputs (N, K) before and after an epoch in order, and wait for a turn."""
-        before, truth, after = map(self._comparable, (before, self._truth, after))
+    def ready(self, version, before, after, gram=None):
+        """Report the outputs (N, K) before and after an epoch in order, and wait for a turn.
+
+        `gram` (N, N), if asked for, is that of the initial parameters.
+        """
+        errors = {}
+        if self.gram:
+            errors["gram"] = _error(gram, self._gram)
+        before, truth, after = map(self._comparable, (before, self._outputs, after))
+        errors["outputs"] = _error(before, truth)
         self._answer(
             version=version,
-            error=float(abs(before - truth).max() / abs(truth).max()),
+            errors=errors,
             before=self._mean_loss(before),
             after=self._mean_loss(after),
         )
@@ -117,3 +135,8 @@ class Contest:
         if self.loss == "squared_error":
             return float(np.square(p - self.y).sum(axis=1).mean())
         return float(-p[np.arange(len(p)), self.y].mean())
+
+
+def _error(found, truth):
+    """The largest difference, as a fraction of the largest value."""
+    return float(abs(found - truth).max() / abs(truth).max())

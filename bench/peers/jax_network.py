@@ -1,4 +1,4 @@
-"""What the two JAX contenders share: the network, its loss, and a step of optax's Adam."""
+"""What the JAX contenders share: the network, its loss, its gradients, and a step with optax."""
 
 import os
 from functools import partial
@@ -22,30 +22,50 @@ class Model:
             "identity": lambda z: z,
         }[contest.activation]
         self._loss = contest.loss
-        self._adam = optax.adam(contest.lr)
+        self._clip = contest.clip
+        self._optimizer = optax.sgd(contest.lr) if contest.clip else optax.adam(contest.lr)
 
     def initial(self, weights):
-        """Parameters and the state of Adam."""
+        """Parameters and the state of the optimizer."""
         params = jax.tree.map(jnp.array, weights)
-        return params, self._adam.init(params)
+        return params, self._optimizer.init(params)
 
     def outputs(self, params, X):
-        """Outputs (B, K)."""
+        """Outputs (B, K); of a single example (K,)."""
         *hidden, (weight, bias) = params
         for w, b in hidden:
             X = self._activation(X @ w + b)
         return X @ weight + bias
 
     def loss(self, params, X, y):
-        """Mean loss."""
+        """Mean loss; of a single example, its loss."""
         p = self.outputs(params, X)
         if self._loss == "squared_error":
-            return jnp.square(p - y).sum(axis=1).mean()
+            return jnp.square(p - y).sum(axis=-1).mean()
         return optax.softmax_cross_entropy_with_integer_labels(p, y).mean()
+
+    def example_gradients(self, params, X, y):
+        """Losses (B,), and gradients that are parameters with a leading axis of length B."""
+        return jax.vmap(jax.value_and_grad(self.loss), (None, 0, 0))(params, X, y)
+
+    def clipped_gradient(self, params, X, y):
+        """Mean loss, and the mean of the examples' gradients after clipping."""
+        losses, gradients = self.example_gradients(params, X, y)
+        norms = jax.vmap(optax.global_norm)(gradients)
+        coefficients = jnp.minimum(1, self._clip / norms) / len(X)
+        mean = jax.tree.map(lambda g: jnp.tensordot(coefficients, g, axes=1), gradients)
+        return losses.mean(), mean
+
+    def gram(self, params, X, y):
+        """Inner products (N, N) of the examples' gradients."""
+        _, gradients = self.example_gradients(params, X, y)
+        rows = [g.reshape(len(X), -1) for g in jax.tree.leaves(gradients)]
+        return sum(g @ g.T for g in rows)
 
     def step(self, state, X, y, rows):
         """A step on some rows of the data: the new state, and the loss before."""
         params, moments = state
-        loss, gradient = jax.value_and_grad(self.loss)(params, X[rows], y[rows])
-        updates, moments = self._adam.update(gradient, moments)
+        value_and_grad = self.clipped_gradient if self._clip else jax.value_and_grad(self.loss)
+        loss, gradient = value_and_grad(params, X[rows], y[rows])
+        updates, moments = self._optimizer.update(gradient, moments)
         return (optax.apply_updates(params, updates), moments), loss

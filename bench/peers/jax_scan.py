@@ -40,14 +40,18 @@ def main(host_shuffles=False):
 
     number = 0
     state, _ = epoch(number, model.initial(contest.weights), X, y)
-    contest.ready(f"jax {jax.__version__}", before, after)
+    params, _ = model.initial(contest.weights)
+    gram = jax.jit(model.gram)
+    first = np.asarray(gram(params, X, y)) if contest.gram else None
+    contest.ready(f"jax {jax.__version__}", before, after, first)
     while contest.again("train"):
         number += 1
         state, loss = epoch(number, state, X, y)
         loss.block_until_ready()
-    params, _ = model.initial(contest.weights)
     while contest.again("forward"):
         outputs(params, X).block_until_ready()
+    while contest.again("gram"):
+        gram(params, X, y).block_until_ready()
 
 
 if __name__ == "__main__":

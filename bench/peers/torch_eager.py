@@ -4,24 +4,7 @@ import torch
 from torch.nn import functional
 
 from bench.peers.contest import Contest, cores
-
-
-def build(contest):
-    """The network with the initial parameters."""
-    activation = {
-        "relu": torch.nn.ReLU,
-        "tanh": torch.nn.Tanh,
-        "gelu": torch.nn.GELU,
-        "identity": torch.nn.Identity,
-    }[contest.activation]
-    modules = []
-    for weight, bias in contest.weights:
-        linear = torch.nn.Linear(*weight.shape, dtype=torch.from_numpy(weight).dtype)
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(weight.T))
-            linear.bias.copy_(torch.from_numpy(bias))
-        modules += [linear, activation()]
-    return torch.nn.Sequential(*modules[:-1])
+from bench.peers.torch_network import build
 
 
 def main(compiled=False):
