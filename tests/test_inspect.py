@@ -233,10 +233,7 @@ def test_pictures_are_drawn_of_what_there_is(tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"drawn to {prefix}-norms.png\n")
     assert not (tmp_path / "iris-noise-scale.png").exists()
 
-    trainer, data = fb.Trainer.load(model), datasets.read("iris")
-    trainer.monitor = ("noise_scale",)
-    trainer.fit(Preparation.from_json(trainer.extra).inputs(data.X), data.y, epochs=5)
-    trainer.save(model)
+    train("iris", model, "--monitor", "noise_scale")
     assert main(argv) == 0
     assert capsys.readouterr().out.endswith(f"drawn to {prefix}-noise-scale.png\n")
     for name in ("norms", "noise-scale"):

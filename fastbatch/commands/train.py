@@ -15,7 +15,7 @@ from fastbatch.optimizers import OPTIMIZERS
 from fastbatch.privacy import GaussianNoise
 from fastbatch.samplers import SAMPLERS
 from fastbatch.threads import set_threads
-from fastbatch.trainer import Trainer
+from fastbatch.trainer import MONITORS, Trainer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--sampler", default="shuffle", choices=SAMPLERS, help="how batches are drawn")
     add("--clip", type=float, metavar="NORM", help="largest norm of an example's gradient")
     add("--noise", type=float, metavar="MULTIPLIER", help="Gaussian noise, in units of --clip")
+    add(
+        "--monitor",
+        nargs="+",
+        default=[],
+        choices=MONITORS,
+        metavar="WHAT",
+        help=f"kept with the model: {', '.join(MONITORS)} (fastbatch inspect draws the last)",
+    )
     add("--seed", type=int, default=0, help="of initial values, samples and the validation split")
     add("--threads", type=int, help="does not change the result (default: all cores)")
     add("--validation", type=float, default=0.1, metavar="SHARE", help="of examples held out")
@@ -94,6 +102,7 @@ def _prepare(
         sampler=arguments.sampler,
         clip=None if arguments.clip is None else PerExampleClip(arguments.clip),
         noise=None if arguments.noise is None else GaussianNoise(arguments.noise),
+        monitor=arguments.monitor,
     )
     training, held_out = datasets.split(
         data, arguments.validation, arguments.seed, arguments.backend

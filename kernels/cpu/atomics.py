@@ -69,13 +69,15 @@ def pause(typingctx):
     return types.none(), lower
 
 
-def _yield_address():
-    """Where the system's function lies that lets another thread have this core."""
+def _addresses():
+    """Where the system's functions lie that let another thread have this core, and that sleep."""
     if os.name == "nt":
-        function = ctypes.WinDLL("kernel32").SwitchToThread
+        library = ctypes.WinDLL("kernel32")
+        functions = library.SwitchToThread, library.Sleep  # milliseconds
     else:
-        function = ctypes.CDLL(None).sched_yield
-    return ctypes.cast(function, ctypes.c_void_p).value
+        library = ctypes.CDLL(None)
+        functions = library.sched_yield, library.usleep  # microseconds
+    return [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
 
 
-YIELD = _yield_address()
+YIELD, SLEEP = _addresses()

@@ -28,6 +28,7 @@ _INTEGERS = (
     "add_noise",
     "gram_unit",
     "give_way",  # the system's: another thread may have the core
+    "sleep",  # the system's, for as short as it can
     # Addresses of the buffer and of the tables.
     "address",  # of the job itself
     "team",  # the words by which workers agree

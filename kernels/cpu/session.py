@@ -71,6 +71,7 @@ class Session:
                 self._compile(name)
         self._team = _aligned_zeros(words_for(max_workers), np.dtype(np.int64))
         job["team"], job["give_way"] = _address(self._team), atomics.YIELD
+        job["sleep"] = atomics.SLEEP
         self._one = _address(self.arena[job["ones"] :])
         job["address"], job["arena"] = _address(self.jobs), _address(self.arena)
         job["layers"], job["n_layers"] = _address(layout.layers), len(layout.layers)

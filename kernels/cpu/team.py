@@ -19,6 +19,7 @@ SPACING = 16  # words from one to the next: processors fetch cache lines in pair
 _PHASE, _DONE, _QUEUES = 0, SPACING, 2 * SPACING
 _OVER = -1
 _SPINS = 1000  # turns of waiting, some 20 us, before the core is offered to somebody else
+_YIELDS = 8  # so often, before the worker sleeps
 
 
 def words_for(workers):
@@ -81,14 +82,21 @@ def is_over(phase):
 
 
 @jit
-def next_phase(team, seen, give_way):
-    """Wait for a phase other than `seen`; `give_way` is the address of `atomics.YIELD`."""
+def next_phase(team, seen, give_way, sleep):
+    """Wait for a phase other than `seen`; the last two are addresses, see `atomics`.
+
+    Two workers may have come to share a core while another is idle, and the system may leave them
+    there for a second. Who has slept is given an idle core.
+    """
     spins = 0
     phase = acquire(team, _PHASE)
     while phase == seen:
         pause()
         spins += 1
         if spins % _SPINS == 0:
-            call(give_way, ())
+            if spins % (_YIELDS * _SPINS) == 0:
+                call(sleep, (1,))
+            else:
+                call(give_way, ())
         phase = acquire(team, _PHASE)
     return phase
