@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from llvmlite import binding
 from processes import output_of
-from training_runs import RUNS, Run, all_bits, bits, train, use_all_threads
+from training_runs import ALL, RUNS, Run, all_bits, bits, train, use_all_threads
 
+from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu
 from fastbatch.kernels.cpu import activations, evaluation, loss_functions, optimizers, session
 from fastbatch.optimizers import Adam
@@ -148,7 +149,7 @@ def chunks(run, dtype):
 
 
 @each_dtype
-@pytest.mark.parametrize("name", ["blocks", "blocks of classes"])
+@pytest.mark.parametrize("name", ["blocks", "blocks of classes", "clipped blocks"])
 def test_bits_do_not_depend_on_the_blocks_kept_between_the_sweeps(
     name, dtype, serial, all_threads, new_sessions, monkeypatch
 ):
@@ -159,10 +160,13 @@ def test_bits_do_not_depend_on_the_blocks_kept_between_the_sweeps(
 
 
 @each_dtype
-def test_bits_do_not_depend_on_the_activations_kept_between_the_sweeps(dtype, monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"clip": PerExampleClip(0.5), "monitor": ALL}])
+def test_bits_do_not_depend_on_the_activations_kept_between_the_sweeps(
+    options, dtype, monkeypatch
+):
     monkeypatch.setattr(session, "BLOCKED_PARAMETERS", 0)  # no blocks
     case = Case("many", (150, 120, 2), ("tanh", "identity"), "squared_error", 1100)
-    run = Run(case, Adam(0.01), batch_size=1050, epochs=1, weighted=True)
+    run = Run(case, Adam(0.01), batch_size=1050, epochs=1, weighted=True, **options)
     assert chunks(run, dtype) == 1
     whole = bits(run, dtype)
     monkeypatch.setattr(evaluation, "_kept", threading.local())
