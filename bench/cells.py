@@ -12,10 +12,10 @@ import numpy as np
 import fastbatch as fb
 from fastbatch.backends import load
 from fastbatch.clipping import PerExampleClip
-from fastbatch.optimizers import SGD, Adam, Optimizer
+from fastbatch.optimizers import SGD, SGLD, Adam, Optimizer
 from fastbatch.samplers import sampling
 from fastbatch.verification import CELLS as TESTED
-from fastbatch.verification import Case
+from fastbatch.verification import SAMPLE, Case
 
 LR = 1e-3  # in every benchmark
 SEED = 0  # of the shuffles
@@ -31,6 +31,7 @@ class Cell(Case):
     memmap : bool
         Whether X is a memory-mapped file.
     optimizer : Optimizer
+        With a learning rate that is a number.
     clip : PerExampleClip, optional
         What training does to the gradient of each example.
     """
@@ -39,6 +40,16 @@ class Cell(Case):
     memmap: bool = False
     optimizer: Optimizer = Adam(LR)  # noqa: RUF009  (it is immutable)
     clip: PerExampleClip | None = None
+
+    @property
+    def sample(self):
+        """Number of the layer that draws a sample, or None."""
+        return self.activations.index(SAMPLE) if SAMPLE in self.activations else None
+
+    @property
+    def exact(self):
+        """The dtype in which the truth is worked out; samples have other noise in another."""
+        return "float64" if self.sample is None else self.dtype
 
     @property
     def label(self):
@@ -51,6 +62,14 @@ class Cell(Case):
             network += f" {self.activations[0]}"
         exceptions = [self.dtype] * (self.dtype != "float32") + ["X on disk"] * self.memmap
         return ", ".join([network, f"{self.batch_size:,}", *exceptions])
+
+
+class Autoencoder(Cell):
+    """One whose targets are its inputs."""
+
+    def data(self, dtype):
+        theta, X, _, weights = super().data(dtype)
+        return theta, X, X, weights
 
 
 def _cells():
@@ -89,8 +108,24 @@ PLAIN = {
 }
 PLAIN["wide"] = replace(PLAIN["wide"], examples=2048)
 CLIPPED = {name: replace(cell, clip=PerExampleClip(1.0)) for name, cell in PLAIN.items()}
+# Langevin dynamics, with steps about as long as those of SGD(0.01).
+POSTERIOR = {
+    name: replace(CELLS[name], optimizer=SGLD(0.02 / CELLS[name].examples))
+    for name in ("digits", "mnist")
+}
 # All gradients with one another, which are one batch.
 PAIRS = {"digits": replace(CELLS["digits"], examples=2000, batch_size=2000)}
+# A variational autoencoder with batches about as large as those of Kingma and Welling, 100.
+VARIATIONAL = {
+    "digits": Autoencoder(
+        "digits",
+        (64, 256, 16, 8, 256, 64),
+        ("relu", "identity", SAMPLE, "relu", "identity"),
+        "squared_error",
+        1792,
+        batch_size=128,
+    )
+}
 ONE_STEP = replace(CELLS["digits"], examples=CELLS["digits"].batch_size)
 
 
@@ -145,17 +180,43 @@ class Trajectory:
         return before < 1e-5 and after < tolerance
 
 
+def start(cell, backend="cpu", dtype=None, sampler="shuffle", noise=True):
+    """The kernels' training of a cell at its first step; SGLD without noise is only its drift."""
+    kernels, dtype = load(backend), dtype or cell.dtype
+    theta, X, y, _ = cell.data(dtype)
+    is_sgld = isinstance(cell.optimizer, SGLD)
+    reduction = "sum" if is_sgld else "mean"
+    batches_of = sampling(
+        sampler, kernels, X, None, batch_size=cell.batch_size, seed=SEED, reduction=reduction
+    )
+    training = kernels.Training(
+        cell.plan(dtype),
+        cell.optimizer,
+        X,
+        y,
+        None,
+        clip=cell.clip,
+        noise=(None, SEED) if is_sgld and noise else None,
+        **batches_of,
+    )
+    training.theta = theta
+    return training
+
+
 @cache
-def trajectory(cell, backend="reference", dtype="float64", shuffle=False):
+def trajectory(cell, backend="reference", dtype=None, shuffle=False):
     """What a backend makes of the cell's first epoch, the examples in order or shuffled."""
-    kernels, plan = load(backend), cell.plan(dtype)
+    kernels, plan = load(backend), cell.plan(dtype := dtype or cell.exact)
     theta, X, y, _ = cell.data(dtype)
     sampler = "shuffle" if shuffle else "sequential"
-    batches_of = sampling(sampler, kernels, X, None, batch_size=cell.batch_size, seed=SEED)
-    training = kernels.Training(plan, cell.optimizer, X, y, None, clip=cell.clip, **batches_of)
-    training.theta = theta
-    training.advance(np.full(batches(cell), LR))
-    return Trajectory(
-        float(kernels.losses(plan, theta, X, y).mean(dtype=np.float64)),
-        float(kernels.losses(plan, training.theta, X, y).mean(dtype=np.float64)),
-    )
+    training = start(cell, backend, dtype, sampler, noise=False)
+    training.advance(np.full(batches(cell), cell.optimizer.lr))
+
+    def mean_loss(theta):
+        if cell.sample is None:
+            losses = kernels.losses(plan, theta, X, y)
+        else:  # contenders tell their outputs only, so divergences do not count
+            losses = np.square(kernels.outputs(plan, theta, X) - y).sum(axis=1)
+        return float(losses.mean(dtype=np.float64))
+
+    return Trajectory(mean_loss(theta), mean_loss(training.theta))

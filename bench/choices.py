@@ -16,11 +16,11 @@ from unittest.mock import patch
 import numpy as np
 
 import fastbatch as fb
-from bench.cells import CELLS
+from bench.cells import CELLS, start
 from bench.machine import machine
 from bench.markdown import bullets, number, table
 from bench.report import RESULTS
-from bench.ways import SETTLING, WAYS, all_of, at_most, by_turns, by_ways, classifier, epochs, start
+from bench.ways import SETTLING, WAYS, all_of, at_most, by_turns, by_ways, classifier, epochs
 from fastbatch.backends import load
 from fastbatch.kernels.cpu import session
 

@@ -1,11 +1,17 @@
 """What the benchmarks share: the cells, how one is timed, and a table of what came out."""
 
+from contextlib import nullcontext
+from statistics import median
+
 import pytest
 
 import fastbatch as fb
 from bench.cells import CELLS
 from bench.peak import peak
+from bench.ways import SETTLING, by_turns
 
+ROUNDS = 30
+SECONDS = 0.02  # of a turn
 _ROWS = pytest.StashKey[list[str]]()
 
 
@@ -38,6 +44,26 @@ def measure(benchmark, request):
         )
         row = f"{request.node.name:32}{microseconds:12.1f}{gflops:12.1f}{gflops / limit:12.1%}"
         request.config.stash.setdefault(_ROWS, []).append(row)
+
+    return run
+
+
+@pytest.fixture
+def compare(benchmark):
+    """Time one function, and report its ratio to what is usual and what that should be at most.
+
+    Both do some steps and say how many.
+    """
+
+    def run(work, usual, aim):
+        work()
+        benchmark(work)
+        if benchmark.disabled:
+            return
+        contenders = {which: (nullcontext, do) for which, do in (("work", work), ("usual", usual))}
+        times = by_turns(contenders, ROUNDS, SECONDS, settle=SETTLING)
+        ratio = median(a / b for a, b in zip(times["work"], times["usual"], strict=True))
+        benchmark.extra_info.update(ratio=ratio, aim=aim)
 
     return run
 

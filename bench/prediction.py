@@ -26,10 +26,10 @@ from numba import prange
 
 import fastbatch as fb
 from bench.bandwidth import bandwidth, last_level_cache
-from bench.cells import CELLS
+from bench.cells import CELLS, start
 from bench.machine import machine
 from bench.markdown import bullets, number, table
-from bench.ways import all_of, at_most, by_turns, classifier, epochs, start
+from bench.ways import all_of, at_most, by_turns, classifier, epochs
 from fastbatch.backends import load
 from fastbatch.kernels.cpu.atomics import acquire, pause, release
 from fastbatch.kernels.cpu.jit import entry, jit

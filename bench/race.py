@@ -1,8 +1,9 @@
 """fastbatch beside its peers: ``python -m bench.race --cells tiny digits --task train``.
 
-Four tasks: whole shuffled epochs of Adam ("train"), the outputs of all examples in one call
+Six tasks: whole shuffled epochs of Adam ("train"), the outputs of all examples in one call
 ("forward"), and in some cells (`bench.cells`) whole shuffled epochs of gradient descent that clips
-the gradient of each example ("clip"), and the inner products of all pairs of gradients ("gram").
+the gradient of each example ("clip"), or that samples by Langevin dynamics ("sgld"), of Adam on a
+variational autoencoder ("vae"), and the inner products of all pairs of gradients ("gram").
 
 Every contender is a process of its own (`bench.peers`) with the same network, initial parameters,
 data and optimiser.  First each shows that it computes the same: its outputs, and its losses before
@@ -30,23 +31,44 @@ from threading import Timer
 import numpy as np
 
 from bench import report
-from bench.cells import CELLS, CLIPPED, LR, PAIRS, Trajectory, batches, trajectory
+from bench.cells import (
+    CELLS,
+    CLIPPED,
+    LR,
+    PAIRS,
+    POSTERIOR,
+    VARIATIONAL,
+    Trajectory,
+    batches,
+    trajectory,
+)
 from bench.machine import limit_memory, machine, peaks
-from bench.peers import CLIP, CONTENDERS, FORWARD, GRAM, OURS, TASKS, TRAIN
+from bench.peers import CLIP, CONTENDERS, FORWARD, GRAM, OURS, SAMPLE, TASKS, TRAIN, VAE
 from fastbatch.backends import load
+from fastbatch.optimizers import SGLD
 
 ROOT = Path(__file__).parents[1]
 # Of the change of the loss in an epoch. Peers deviate by up to 0.0008 where they work out Adam's
 # bias correction in float32, scikit-learn by 0.006, because its eps is not bias-corrected.
 TOLERANCE = 0.01
-CLIPPED_TOLERANCE = 0.001  # steps are short and there is no Adam: peers deviate by up to 0.00005
+# Without Adam: peers deviate by up to 0.00005.
+PLAIN_TOLERANCE = 0.001
+# Of the spread of what an epoch's noise does to theta: 1 but for what the drift makes of it, and
+# for the chance of some 10,000 numbers.
+SPREAD_TOLERANCE = 0.1
 ROUNDINGS = 1000  # of the largest output, or inner product
 FEW, ENOUGH = 3, 20.0  # turns that are enough if they took so many seconds
 PATIENCE = 180.0  # seconds in which a contender must be ready, or have done a turn
 MEMORY = 0.75  # of the machine's, for each contender: the others wait, but keep what they have
 OUT_OF_MEMORY = "out of memory", "allocate memory", "memoryerror", "bad_alloc"
 # The tasks that the same processes do one after the other, and the cells in which they do them.
-HEATS = [((TRAIN, FORWARD), CELLS), ((CLIP,), CLIPPED), ((GRAM,), PAIRS)]
+HEATS = [
+    ((TRAIN, FORWARD), CELLS),
+    ((CLIP,), CLIPPED),
+    ((GRAM,), PAIRS),
+    ((SAMPLE,), {"digits": POSTERIOR["digits"]}),
+    ((VAE,), VARIATIONAL),
+]
 
 
 @dataclass
@@ -107,8 +129,11 @@ class Runner:
             return
         self.version = answer["version"]
         found, truth = Trajectory(answer["before"], answer["after"]), trajectory(cell)
-        if not found.agrees(truth, CLIPPED_TOLERANCE if cell.clip else TOLERANCE):
+        plain = cell.clip or isinstance(cell.optimizer, SGLD)
+        if not found.agrees(truth, PLAIN_TOLERANCE if plain else TOLERANCE):
             self.failure = f"computes something else: {found}, not {truth}"
+        if abs(answer["spread"] - 1) > SPREAD_TOLERANCE:
+            self.failure = f"has other noise: {answer['spread']:.3f} of what it should be"
         for what, error in answer["errors"].items():
             if not error < ROUNDINGS * np.finfo(cell.dtype).eps:
                 self.failure = f"computes other {what}, by {error:.1e} of the largest"
@@ -117,7 +142,8 @@ class Runner:
         """Let it work; return how many times and seconds it did so, None if it has failed."""
         if self.failure:
             return None
-        work = TRAIN if task == CLIP else task  # the problem says that training clips
+        # The problem says that training clips, or that there is noise in it.
+        work = TRAIN if task in (CLIP, SAMPLE, VAE) else task
         self._process.stdin.write(f"{work}\n")
         self._process.stdin.flush()
         return self._answer()
@@ -137,9 +163,18 @@ class Runner:
 def write_problem(folder, cell, seconds, tasks):
     """What `bench.peers.contest.Contest` reads."""
     theta, X, y, _ = cell.data(cell.dtype)
-    kernels, plan = load("reference"), cell.plan("float64")
-    exact = [theta.astype(np.float64), X.astype(np.float64)]
+    kernels, plan = load("reference"), cell.plan(cell.exact)
+    exact = [theta.astype(cell.exact), X.astype(cell.exact)]
     arrays = {"theta": theta, "X": X, "y": y, "outputs": kernels.outputs(plan, *exact)}
+    if cell.sample is not None:
+        rows = np.arange(cell.examples)
+        for name, steps in (("first_noise", 0 * rows), ("noise", rows // cell.batch_size)):
+            arrays[name] = np.concatenate(
+                [
+                    kernels.gaussian_sample.noise(plan, cell.sample, rows[steps == step], step)
+                    for step in np.unique(steps)
+                ]
+            )
     if GRAM in tasks:
         arrays["gram"] = kernels.gradient_gram(plan, *exact, y, exact[1], y)
     for name, array in arrays.items():
@@ -152,6 +187,8 @@ def write_problem(folder, cell, seconds, tasks):
         "memmap": cell.memmap,
         "lr": LR,
         "clip": cell.clip.max_norm if cell.clip else None,
+        "sample": cell.sample,
+        "sgld": asdict(cell.optimizer) if isinstance(cell.optimizer, SGLD) else None,
         "seconds": seconds,
     }
     (folder / "problem.json").write_text(json.dumps(problem))
@@ -173,7 +210,8 @@ def race(cell, names, rounds=7, seconds=0.15, pause=0.15, tasks=(TRAIN, FORWARD)
     pause : float
         Seconds between turns.
     tasks : sequence of str
-        Of `bench.peers.TASKS`: "clip" for cells that clip, "train" for those that do not.
+        Of `bench.peers.TASKS`: "clip" for cells that clip, "sgld" for those of Langevin dynamics,
+        "train" for the others.
 
     Returns
     -------

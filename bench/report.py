@@ -32,6 +32,17 @@ TASKS = {
         "norm 1: a whole shuffled epoch (of four steps in wide), gather included, over its "
         "batches.",
     ),
+    "sgld": (
+        "Sampling by Langevin dynamics",
+        "Microseconds a step of stochastic gradient Langevin dynamics: a whole shuffled epoch, "
+        "gather included, over its batches.",
+    ),
+    "vae": (
+        "Training a variational autoencoder",
+        "Microseconds a step of Adam on 64-256-(8 latent)-256-64 with ReLU and squared error, in "
+        "batches of 128, noise drawn at each step: a whole shuffled epoch, gather included, over "
+        "its batches.",
+    ),
     "gram": (
         "Inner products of gradients",
         "Microseconds for the inner products of all pairs of gradients of 2,000 examples.",
@@ -145,7 +156,7 @@ def own_sections(own):
         rows = ([cell, *(row.get(what, "-") for what in kinds)] for cell, row in shares.items())
         yield table([["cell", *kinds], *rows])
     if ratios:
-        yield "## What it costs to look at single examples"
+        yield "## What it costs to look at single examples, and to sample"
         yield "One time, or peak of memory, over another (and what it should be at most)."
         yield from _ratio_table(ratios)
     if len(rest) > 1:

@@ -10,8 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
-from bench.cells import CELLS, LR, batches, multiply_adds
-from bench.ways import start
+from bench.cells import CELLS, LR, batches, multiply_adds, start
 
 CELL = CELLS["digits"]
 EPOCHS = 2000  # the second moments of what gets no gradient halve in 700 steps, 12 epochs

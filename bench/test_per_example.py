@@ -6,10 +6,8 @@ memory; each has an aim, which `bench.report` holds it against.
 
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pytest
@@ -17,14 +15,12 @@ import pytest
 from bench.bandwidth import bandwidth, last_level_cache
 from bench.cells import CLIPPED, PAIRS, PLAIN, network, trajectory
 from bench.training_memory import STATUS
-from bench.ways import SETTLING, by_turns, epochs
+from bench.ways import epochs
 from fastbatch.backends import load
 from fastbatch.rounding import Sweep
 from fastbatch.verification import error_in_bounds
 
 ROOT = Path(__file__).parents[1]
-ROUNDS = 30
-SECONDS = 0.02  # of a turn
 # Of norms to value and gradient, and of a clipped step to a plain one.
 NORMS = {"tiny": 1.25, "digits": 1.25, "mnist": 1.08, "wide": 1.08}
 STEPS = {"tiny": 1.3, "digits": 1.3, "mnist": 1.12, "wide": 1.12}
@@ -42,19 +38,7 @@ def one_batch(cell):
     return network(cell), (theta, X[: cell.batch_size], y[: cell.batch_size])
 
 
-def compare(benchmark, work, usual, aim):
-    """Time `work` and report its ratio to what is usual; both do some steps and say how many."""
-    work()
-    benchmark(work)
-    if benchmark.disabled:
-        return
-    contenders = {which: (nullcontext, do) for which, do in (("work", work), ("usual", usual))}
-    times = by_turns(contenders, ROUNDS, SECONDS, settle=SETTLING)
-    ratio = median(a / b for a, b in zip(times["work"], times["usual"], strict=True))
-    benchmark.extra_info.update(ratio=ratio, aim=aim)
-
-
-def test_norms_over_value_and_grad(benchmark, name):
+def test_norms_over_value_and_grad(compare, name):
     net, batch = one_batch(PLAIN[name])
     truth, bound = Sweep(net.plan, *batch).gradient_norms()
     assert error_in_bounds(net.gradient_norms(*batch), truth, bound) < 1
@@ -67,13 +51,13 @@ def test_norms_over_value_and_grad(benchmark, name):
         net.value_and_grad(*batch)
         return 1
 
-    compare(benchmark, norms, value_and_grad, NORMS[name])
+    compare(norms, value_and_grad, NORMS[name])
 
 
-def test_clipped_over_plain_step(benchmark, name):
+def test_clipped_over_plain_step(compare, name):
     cell = CLIPPED[name]
     assert trajectory(cell, "cpu", cell.dtype).agrees(trajectory(cell), tolerance=1e-3)
-    compare(benchmark, epochs(cell), epochs(PLAIN[name]), STEPS[name])
+    compare(epochs(cell), epochs(PLAIN[name]), STEPS[name])
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells how much memory there was")

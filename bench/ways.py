@@ -8,10 +8,8 @@ from unittest.mock import patch
 import numpy as np
 
 import fastbatch as fb
-from bench.cells import LR, SEED, Cell, batches
-from fastbatch.backends import load
+from bench.cells import Cell, batches, start
 from fastbatch.kernels.cpu.session import Session
-from fastbatch.samplers import sampling
 
 
 def classifier(widths, batch_size, examples=None):
@@ -25,19 +23,9 @@ def classifier(widths, batch_size, examples=None):
     return Cell(name, widths, activations, "cross_entropy", examples, batch_size=batch_size)
 
 
-def start(cell):
-    """The kernels' training of a cell at its first step, with room for all threads."""
-    theta, X, y, _ = cell.data(cell.dtype)
-    kernels, plan = load("cpu"), cell.plan(cell.dtype)
-    batches_of = sampling("shuffle", kernels, X, None, batch_size=cell.batch_size, seed=SEED)
-    training = kernels.Training(plan, cell.optimizer, X, y, None, clip=cell.clip, **batches_of)
-    training.theta = theta
-    return training
-
-
 def epochs(cell):
     """A function that trains for an epoch at each call and returns the number of its steps."""
-    training, rates = start(cell), np.full(batches(cell), LR)
+    training, rates = start(cell), np.full(batches(cell), cell.optimizer.lr)
 
     def train():
         training.next_epoch()

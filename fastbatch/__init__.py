@@ -17,17 +17,19 @@ from fastbatch.checkpoint import CheckpointError
 from fastbatch.clipping import PerExampleClip
 from fastbatch.gradient_statistics import GradientStatistics
 from fastbatch.history import EpochRecord
-from fastbatch.layers import Dense
+from fastbatch.layers import Dense, GaussianSample
 from fastbatch.network import Network
-from fastbatch.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastbatch.optimizers import SGD, SGLD, Adagrad, Adam, AdamW, RMSprop
+from fastbatch.posterior import PosteriorSamples
 from fastbatch.privacy import GaussianNoise, secure_seed
 from fastbatch.run import DivergenceError
-from fastbatch.schedules import Constant, Cosine, Exponential, LinearWarmup, StepDecay
+from fastbatch.schedules import Constant, Cosine, Exponential, LinearWarmup, PowerDecay, StepDecay
 from fastbatch.threads import get_threads, set_threads
 from fastbatch.trainer import Trainer
 
 __all__ = [
     "SGD",
+    "SGLD",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -41,10 +43,13 @@ __all__ = [
     "EpochRecord",
     "Exponential",
     "GaussianNoise",
+    "GaussianSample",
     "GradientStatistics",
     "LinearWarmup",
     "Network",
     "PerExampleClip",
+    "PosteriorSamples",
+    "PowerDecay",
     "RMSprop",
     "StepDecay",
     "Trainer",

@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import Any
 
 from fastbatch.constraints import one_of
-from fastbatch.kernels.plan import Batches, DenseOp, Plan
+from fastbatch.kernels.plan import Batches, DenseOp, GaussianSampleOp, Plan
 
-__all__ = ["BACKENDS", "Batches", "DenseOp", "Plan", "check", "load"]
+__all__ = ["BACKENDS", "Batches", "DenseOp", "GaussianSampleOp", "Plan", "check", "load"]
 
 BACKENDS = ("cpu", "reference")
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fastbatch.clipping import PerExampleClip
-from fastbatch.layers import Dense
+from fastbatch.layers import Dense, GaussianSample
 from fastbatch.network import Network
 from fastbatch.optimizers import OPTIMIZERS
 from fastbatch.privacy import GaussianNoise, Ledger
@@ -31,6 +31,7 @@ FORMAT = 1
 _KINDS: tuple[type[Any], ...] = (
     Network,
     Dense,
+    GaussianSample,
     PerExampleClip,
     GaussianNoise,
     Ledger,

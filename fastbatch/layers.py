@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.backends import DenseOp
+from fastbatch.backends import DenseOp, GaussianSampleOp
 from fastbatch.constraints import integer, one_of
 
 # Half of a rectifier's outputs are zero, so its weights begin larger.
@@ -67,3 +67,69 @@ class Dense:
         fan = inputs if self.activation in RECTIFIERS else inputs + self.units
         weight = (2.0 * uniform(inputs * self.units) - 1.0) * np.sqrt(6.0 / fan)
         return {"weight": weight.reshape(inputs, self.units), "bias": np.zeros(self.units)}
+
+
+@dataclass(frozen=True)
+class GaussianSample:
+    """A draw from a normal distribution, ``mean + exp(log_variance / 2) * eps``.
+
+    The layer before gives `latent` means and, behind them, as many logarithms of variances; eps is
+    standard normal noise. To each example's loss it adds the Kullback-Leibler divergence of that
+    distribution from the standard normal one, ``sum(mean**2 + exp(log_variance) - log_variance -
+    1) / 2``, so that an encoder, this and a decoder make a variational autoencoder (Kingma &
+    Welling 2014, "Auto-encoding variational Bayes", equation 10 and appendix B). There are no
+    parameters.
+
+    Parameters
+    ----------
+    latent : int
+        Number of outputs, at least 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `latent` is not a positive integer.
+
+    Notes
+    -----
+    While training, eps depends on the trainer's seed, on the step and on the row of X; elsewhere
+    on the network's `draw` and on the row of X (`Network.with_draw`).
+
+    Examples
+    --------
+    >>> from fastbatch import Network
+    >>> layers = [Dense(4), GaussianSample(2), Dense(3)]
+    >>> Network(layers, inputs=3, loss="squared_error").n_parameters
+    25
+    >>> Network([Dense(3), GaussianSample(2)], inputs=3, loss="squared_error")
+    Traceback (most recent call last):
+    ValueError: GaussianSample(latent=2) takes 4 inputs, 2 means and as many logarithms of ...
+    """
+
+    latent: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "latent", integer("latent", self.latent, 1))
+
+    @property
+    def units(self) -> int:
+        """Number of outputs."""
+        return self.latent
+
+    def operation(self, inputs: int) -> GaussianSampleOp:
+        """The layer as the backends see it, for examples of width `inputs`."""
+        if inputs != 2 * self.latent:
+            raise ValueError(
+                f"{self} takes {2 * self.latent} inputs, {self.latent} means and as many "
+                f"logarithms of variances, found {inputs}: put Dense({2 * self.latent}) before it"
+            )
+        return GaussianSampleOp(inputs, self.latent)
+
+    def initial(
+        self, inputs: int, uniform: Callable[[int], NDArray[np.float64]]
+    ) -> dict[str, NDArray[Any]]:
+        """There are no parameters."""
+        return {}
+
+
+Layer = Dense | GaussianSample

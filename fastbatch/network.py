@@ -1,7 +1,7 @@
 """A network: layers and a loss as a function of one flat vector of parameters."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
 from math import prod
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastbatch import arrays, backends
 from fastbatch.backends import Plan
 from fastbatch.constraints import integer, one_of, real
-from fastbatch.layers import Dense
+from fastbatch.layers import Dense, Layer
 from fastbatch.losses import LOSSES
 from fastbatch.per_example import PerExampleQuantities
 
@@ -30,9 +30,9 @@ class Network(PerExampleQuantities):
 
     Parameters
     ----------
-    layers : sequence of Dense
-        At least one. The last one makes the outputs: for the losses on logits or log-rates
-        leave its activation the identity.
+    layers : sequence of Dense and GaussianSample
+        At least one, first a Dense. The last one makes the outputs: for the losses on logits or
+        log-rates leave its activation the identity.
     inputs : int
         Number of features of an example.
     loss : str
@@ -44,11 +44,14 @@ class Network(PerExampleQuantities):
         Of parameters and arithmetic.
     backend : {"cpu", "reference"}
         Who computes: the compiled kernels, or plain NumPy, slow and easy to read.
+    draw : int
+        In [0, 2**64): which noise `GaussianSample` has, see `with_draw`.
 
     Raises
     ------
     ValueError, TypeError
-        If a name is unknown or a size is not a positive integer.
+        If a name is unknown, a size is not a positive integer or a layer does not fit the one
+        before.
 
     Notes
     -----
@@ -76,36 +79,42 @@ class Network(PerExampleQuantities):
     True
     """
 
-    layers: tuple[Dense, ...]
+    layers: tuple[Layer, ...]
     inputs: int
     loss: str
     dtype: str = "float32"
     backend: str = "cpu"
+    draw: int = 0
 
     def __init__(
         self,
-        layers: Iterable[Dense],
+        layers: Iterable[Layer],
         inputs: int,
         loss: str,
         dtype: DTypeLike = "float32",
         backend: str = "cpu",
+        draw: int = 0,
     ) -> None:
-        if isinstance(layers, Dense) or not isinstance(layers, Iterable):
+        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
             raise TypeError(f"layers must be a list of layers, found {layers!r}")
         layers = tuple(layers)
         for layer in layers:
-            if not isinstance(layer, Dense):
-                raise TypeError(f"a layer must be a Dense, found {layer!r}")
+            if not isinstance(layer, Layer):
+                raise TypeError(f"a layer must be a Dense or a GaussianSample, found {layer!r}")
         if not layers:
             raise ValueError("layers must hold at least one layer, found none: add Dense(outputs)")
+        if not isinstance(layers[0], Dense):
+            raise ValueError(f"{layers[0]} cannot be the first layer: put a Dense before it")
         for name, value in {
             "layers": layers,
             "inputs": integer("inputs", inputs, 1),
             "loss": one_of("loss", loss, LOSSES),
             "dtype": one_of("dtype", _dtype_name(dtype), DTYPES),
             "backend": backends.check(backend),
+            "draw": integer("draw", draw, 0, SEEDS),
         }.items():
             object.__setattr__(self, name, value)
+        _ = self.plan  # refuses layers that do not fit together
 
     @property
     def outputs(self) -> int:
@@ -153,7 +162,67 @@ class Network(PerExampleQuantities):
         operations = (
             layer.operation(inputs) for layer, (inputs, _) in zip(self.layers, widths, strict=True)
         )
-        return Plan(tuple(operations), self.loss, self.dtype)
+        return Plan(tuple(operations), self.loss, self.dtype, self.draw)
+
+    def with_draw(self, draw: int) -> "Network":
+        """Return the same network with other noise.
+
+        What a network with `GaussianSample` computes is a function of theta, X, y and `draw`: it
+        gives the same again until it gets another draw. The noise of an example depends on its row,
+        so where rows of X are computed apart, they have other noise than together. A `Trainer`
+        draws by its seed, at each step anew.
+
+        Parameters
+        ----------
+        draw : int
+            In [0, 2**64).
+
+        Returns
+        -------
+        Network
+
+        Examples
+        --------
+        >>> from fastbatch import GaussianSample
+        >>> net = Network([Dense(2), GaussianSample(1)], 1, "huber", backend="reference")
+        >>> theta = np.zeros(4)  # mean 0 and variance 1, whatever comes in
+        >>> [round(net.with_draw(draw).predict(theta, [[5]]).item(), 3) for draw in (0, 1, 0)]
+        [-0.155, -1.798, -0.155]
+        """
+        return replace(self, draw=draw)
+
+    def part(self, start: int, stop: int | None = None) -> tuple["Network", slice]:
+        """Return some layers as a network of their own, and where its parameters lie in theta.
+
+        Such as the encoder of a variational autoencoder, which gives means and log-variances, or
+        its decoder.
+
+        Parameters
+        ----------
+        start, stop : int
+            The layers ``layers[start:stop]``.
+
+        Returns
+        -------
+        network : Network
+            With the loss of the whole.
+        where : slice
+
+        Examples
+        --------
+        >>> from fastbatch import GaussianSample
+        >>> net = Network([Dense(4), GaussianSample(2), Dense(3, "sigmoid")], 3, "squared_error")
+        >>> decoder, where = net.part(2)
+        >>> decoder.layers, decoder.inputs, where
+        ((Dense(units=3, activation='sigmoid'),), 2, slice(16, 25, None))
+        """
+        start, stop, _ = slice(start, stop).indices(len(self.layers))
+        operations = self.plan.layers
+        first = sum(operation.size for operation in operations[:start])
+        size = sum(operation.size for operation in operations[start:stop])
+        inputs = operations[start].inputs if start < stop else self.inputs
+        part = replace(self, layers=self.layers[start:stop], inputs=inputs)
+        return part, slice(first, first + size)
 
     def init(self, seed: int = 0) -> Array:
         """Draw initial parameters.

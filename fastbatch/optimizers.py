@@ -1,6 +1,7 @@
 """Optimisers as data: the hyper-parameters and how much state the backends keep for them.
 
-The formulas are PyTorch's (torch.optim), so trajectories can be compared; the backends hold them.
+The formulas are PyTorch's (torch.optim), so trajectories can be compared, and that of Langevin
+dynamics; the backends hold them.
 All parameters decay, biases included, and `step` t counts from 1 in what follows.
 """
 
@@ -21,7 +22,10 @@ _RANGES = {
     "beta1": (0.0, 1.0),
     "beta2": (0.0, 1.0),
     "alpha": (0.0, 1.0),
+    "prior_precision": (0.0, inf),
+    "temperature": (0.0, inf),
 }
+_RATES = ("lr", "step_size")
 _FLAGS = ("nesterov", "centered")
 
 
@@ -37,11 +41,11 @@ class Optimizer(ABC):
         """Number of state arrays of the size of theta."""
 
     def __post_init__(self) -> None:
-        if not callable(self.lr):
-            object.__setattr__(self, "lr", real("lr", self.lr))
         for field in fields(self):  # type: ignore[arg-type]  # each subclass is a dataclass
             value = getattr(self, field.name)
-            if field.name in _RANGES:
+            if field.name in _RATES and not callable(value):
+                object.__setattr__(self, field.name, real(field.name, value))
+            elif field.name in _RANGES:
                 object.__setattr__(self, field.name, real(field.name, value, *_RANGES[field.name]))
             elif field.name in _FLAGS:
                 flag(field.name, value)
@@ -240,8 +244,55 @@ class Adagrad(Optimizer):
         return 1
 
 
+@dataclass(frozen=True)
+class SGLD(Optimizer):
+    """Stochastic gradient Langevin dynamics: samples of the posterior, by steps with noise.
+
+    ``theta += step_size / 2 * (-prior_precision * theta - N / n * sum_i w_i g_i) + sqrt(step_size *
+    temperature) * xi``, where the g_i are the gradients of the n examples of a batch, out of N, and
+    xi is standard normal: Welling & Teh 2011, "Bayesian learning via stochastic gradient Langevin
+    dynamics", eq. 4. The smaller the steps, the more is theta after many of them a draw from the
+    density ``exp(-(prior_precision / 2 * |theta|**2 + sum_i w_i loss_i) / temperature)``.
+
+    So the loss is a negative log-likelihood: ``"squared_error"`` that of Gaussian noise of variance
+    1/2, and of variance v with ``sample_weight = 1 / (2 v)``. `Trainer.sample` collects the draws.
+
+    Parameters
+    ----------
+    step_size : float or callable
+        Or a schedule, such as `PowerDecay`. Stable below ``4 / (prior_precision + the largest
+        curvature of the summed loss)``.
+    prior_precision : float
+        Of a Gaussian prior of mean 0, over all parameters, biases too.
+    temperature : float
+        1 samples from the posterior, less from a narrower distribution, 0 only descends.
+
+    Examples
+    --------
+    >>> SGLD(1e-4, prior_precision=10.0).temperature
+    1.0
+    """
+
+    step_size: Rate = 1e-4
+    _: KW_ONLY
+    prior_precision: float = 1.0
+    temperature: float = 1.0
+
+    name: ClassVar[str] = "sgld"
+
+    @property
+    def lr(self) -> Rate:  # type: ignore[override]  # the others are as read-only as this
+        """The step size, by the name that it has in the other optimisers."""
+        return self.step_size
+
+    @property
+    def slots(self) -> int:
+        """0."""
+        return 0
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad)
+    kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad, SGLD)
 }
 
 

@@ -77,6 +77,7 @@ class PerExampleQuantities(ABC):
         Returns
         -------
         ndarray, shape (N,), or (N, layers) if `per_layer`
+            Of the layers that have parameters.
 
         Raises
         ------
@@ -149,7 +150,7 @@ class PerExampleQuantities(ABC):
         (array([3., 4.], dtype=float32), array([ 0., 10.], dtype=float32))
         """
         clip = PerExampleClip(max_norm, per_layer, automatic, gamma)
-        clip.bounds(len(self.plan.layers))  # refuses a wrong number of them
+        clip.bounds(len(self.plan.parametric))  # refuses a wrong number of them
         X, y = self.check_examples(X, y, check_finite=check_finite)
         weights = arrays.sample_weights(sample_weight, len(X), self.dtype)
         if scale is None:
@@ -471,8 +472,8 @@ class PerExampleQuantities(ABC):
         block = np.empty((rows, self.plan.size), self.dtype)
         for start in range(0, len(X), rows or 1):
             which = slice(start, min(start + rows, len(X)))
-            out = block[: which.stop - start]
-            kernels.per_example_gradients(self.plan, theta, X[which], y[which], out=out)
+            plan, out = replace(self.plan, first_row=start), block[: which.stop - start]
+            kernels.per_example_gradients(plan, theta, X[which], y[which], out=out)
             yield which, out
 
     def _inputs(self, name: str, X: ArrayLike, check_finite: bool) -> Array:

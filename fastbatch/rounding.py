@@ -15,6 +15,8 @@ an example is missing.)
 * An activation: ``u (|a| + |z|)`` for the value and u for its derivative, which is never far above
   1; and what the error of z does to them, by the mean-value theorem, across the kink too.
 * A loss: likewise, with the formulas of `_LOSSES`.
+* A sample, ``mean + exp(log_variance / 2) * eps``: 4 u for the second term, of which eps has half,
+  and what an error of log_variance makes of the exponential.
 
 So the bounds follow the data: where a computation cancels they are wide, where it does not they
 are narrow. As u is that of the tested dtype plus that of the reference's own float64, they hold
@@ -28,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.backends import Plan, load
+from fastbatch.backends import DenseOp, Plan, load
 from fastbatch.clipping import PerExampleClip
 
 Array = NDArray[Any]
@@ -82,46 +84,83 @@ class Sweep:
         y = np.eye(plan.outputs)[y] if y.ndim == 1 else y.astype(np.float64)
 
         a = X.astype(np.float64), np.zeros(X.shape)
-        self._weights: list[Array] = []
-        self._entering: list[Pair] = []
-        self._slopes: list[Pair] = []
+        # What enters each layer; its weight, if it has one; its slope, or the deviation of samples.
+        self._sweep: list[tuple[Pair, Array | None, Pair]] = []
+        divergences: list[Pair] = []
         start = 0
-        for layer in plan.layers:
+        for number, layer in enumerate(plan.layers):
+            if not isinstance(layer, DenseOp):
+                eps = reference.gaussian_sample.noise(plan, number, np.arange(len(X)), 0)
+                deviation = self._deviation(a, eps.astype(np.float64))
+                self._sweep.append((a, None, deviation))
+                divergences.append(self._divergence(a))
+                mean, _ = _halves(a)
+                a = self._added(mean, deviation)
+                continue
             # The bias is the weight of one more input that is always 1.
             n, m = layer.inputs + 1, layer.outputs
             weight = theta[start : start + n * m].reshape(n, m)
             start += n * m
-            a = np.insert(a[0], n - 1, 1.0, axis=1), np.insert(a[1], n - 1, 0.0, axis=1)
-            self._weights.append(weight)
-            self._entering.append(a)
-            z, z_error = _product(a, _exact(weight), n, u)
+            entering = np.insert(a[0], n - 1, 1.0, axis=1), np.insert(a[1], n - 1, 0.0, axis=1)
+            z, z_error = _product(entering, _exact(weight), n, u)
             value, slope = reference.activations.ACTIVATIONS[layer.activation](z)
             curvature, jump = _CURVATURES[layer.activation]
             change = curvature * BOUND * z_error + jump * (abs(z) <= BOUND * z_error)
             a = value, (abs(slope) + change) * z_error + u * (abs(value) + abs(z)) + tiny
-            self._slopes.append((slope, change + u))
+            self._sweep.append((entering, weight, (slope, change + u)))
 
         self._outputs = a
         losses, delta = reference.loss_functions.LOSSES[plan.loss](a[0], y)
         loss_errors, delta_errors = _LOSSES[plan.loss](a, y, delta, u)
         self._losses = losses, loss_errors + tiny
+        for divergence in divergences:
+            self._losses = self._added(self._losses, divergence)
 
         self._layers = self._backward((delta, delta_errors))
 
-    def _backward(self, by_output: Pair, times: int = 1) -> Layers:
-        """What enters each layer and its delta, given the derivatives by the outputs.
+    def _deviation(self, a: Pair, eps: Array) -> Pair:
+        """Of a sample from its mean."""
+        _, (log_variance, error) = _halves(a)
+        value = np.exp(log_variance / 2) * eps
+        return value, abs(value) * (np.expm1(error / 2) + 4 * self._u) + self._tiny
+
+    def _divergence(self, a: Pair) -> Pair:
+        """Of the distributions that `a` describes from the standard normal one, (N,)."""
+        (mean, mean_error), (log_variance, error) = _halves(a)
+        growth, variance = np.expm1(log_variance), np.exp(log_variance)
+        inherited = (2 * abs(mean) + BOUND * mean_error) * mean_error
+        inherited += (abs(growth) + variance * np.expm1(BOUND * error)) * error
+        size = mean**2 + 2 * abs(growth) + abs(log_variance)
+        errors = inherited + self._u * _terms(mean) * size
+        return (mean**2 + growth - log_variance).sum(axis=1) / 2, errors.sum(axis=1) / 2
+
+    def _before_sample(self, a: Pair, deviation: Pair, by_output: Pair, divergence: bool) -> Pair:
+        """The derivatives by what enters a layer that draws, given those by its samples."""
+        by_mean, by_log_variance = by_output, self._times(by_output, deviation)
+        by_log_variance = by_log_variance[0] / 2, by_log_variance[1] / 2
+        if divergence:
+            mean, (log_variance, error) = _halves(a)
+            growth = np.expm1(log_variance)
+            error = np.exp(log_variance) * np.expm1(error) + 2 * self._u * abs(growth)
+            by_mean = self._added(by_mean, mean)
+            by_log_variance = self._added(by_log_variance, (growth / 2, error / 2))
+        return _joined([by_mean, by_log_variance])
+
+    def _backward(self, by_output: Pair, times: int = 1, divergence: bool = True) -> Layers:
+        """What enters each layer with parameters and its delta, given derivatives by the outputs.
 
         Those have a row for each example, or as many `times`.
         """
         layers: Layers = []
-        for weight, a, slope in zip(
-            self._weights[::-1], self._entering[::-1], self._slopes[::-1], strict=True
-        ):
-            slope = _repeated(slope, times)
+        for a, weight, slope in reversed(self._sweep):
+            a, slope = _repeated(a, times), _repeated(slope, times)
+            if weight is None:
+                by_output = self._before_sample(a, slope, by_output, divergence)
+                continue
             delta = by_output[0] * slope[0]
             error = abs(by_output[0]) * slope[1] + by_output[1] * (abs(slope[0]) + slope[1])
             delta_pair = delta, error + self._u * abs(delta) + self._tiny
-            layers.insert(0, (_repeated(a, times), delta_pair))
+            layers.insert(0, (a, delta_pair))
             by_output = _product(delta_pair, _exact(weight[:-1].T), delta.shape[1], self._u)
         return layers
 
@@ -216,7 +255,8 @@ class Sweep:
         The direction is taken for any, like the weights: not one that is made from the gradients.
         """
         changes, start = [], 0  # of the pre-activations, by a step in that direction
-        for weight, (a, _) in zip(self._weights, self._layers, strict=True):
+        weights = (weight for _, weight, _ in self._sweep if weight is not None)
+        for weight, (a, _) in zip(weights, self._layers, strict=True):
             part = direction[start : start + weight.size].astype(np.float64).reshape(weight.shape)
             start += weight.size
             changes.append(_product(a, _exact(part), len(part), self._u))
@@ -272,7 +312,8 @@ class Sweep:
     def _by_output(self) -> Layers:
         """`_layers` with outputs in place of the loss, K rows for each example."""
         examples, outputs = self._outputs[0].shape
-        return self._backward(_exact(np.tile(np.eye(outputs), (examples, 1))), times=outputs)
+        by_output = _exact(np.tile(np.eye(outputs), (examples, 1)))
+        return self._backward(by_output, times=outputs, divergence=False)
 
     def _example_weights(self, weights: Array | None) -> Array:
         return np.ones(len(self._losses[0])) if weights is None else weights.astype(np.float64)
@@ -284,6 +325,11 @@ class Sweep:
         value = a[0] * b[0]
         inherited = abs(a[0]) * b[1] + a[1] * (abs(b[0]) + BOUND * b[1])
         return value, inherited + self._u * abs(value) + self._tiny
+
+    def _added(self, a: Pair, b: Pair) -> Pair:
+        """The elementwise sum."""
+        value = a[0] + b[0]
+        return value, a[1] + b[1] + self._u * abs(value)
 
     def _summed(self, terms: Pair) -> Pair:
         """The sum over the last axis."""
@@ -313,6 +359,12 @@ def _exact(values: Array) -> Pair:
 
 def _repeated(pair: Pair, times: int) -> Pair:
     return np.repeat(pair[0], times, axis=0), np.repeat(pair[1], times, axis=0)
+
+
+def _halves(pair: Pair) -> tuple[Pair, Pair]:
+    """The left and the right half of the columns."""
+    (left, right), (left_error, right_error) = (np.split(x, 2, axis=1) for x in pair)
+    return (left, left_error), (right, right_error)
 
 
 def _joined(pairs: Iterable[Pair]) -> Pair:

@@ -73,8 +73,8 @@ class Run:
         """Whether no step is left in this epoch."""
         return bool(self._training.batch >= self._batches)
 
-    def advance(self) -> int:
-        """Do one slice of the epoch and return the number of its steps.
+    def advance(self, most: int) -> int:
+        """Do one slice of the epoch, of so many steps at most, and return how many they were.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Run:
             If a loss is not finite.
         """
         training = self._training
-        count = min(self._count, self._batches - training.batch)
+        count = min(self._count, self._batches - training.batch, most)
         rates = self._rates(training.step, count)
         start = perf_counter()
         done: int = training.advance(rates)

@@ -135,9 +135,19 @@ def check(sampler: Any) -> Sampler:
 
 
 def sampling(
-    sampler: Sampler, kernels: Any, X: Array, weights: Array | None, *, batch_size: int, seed: int
+    sampler: Sampler,
+    kernels: Any,
+    X: Array,
+    weights: Array | None,
+    *,
+    batch_size: int,
+    seed: int,
+    reduction: str = "mean",
 ) -> dict[str, Any]:
     """The arguments `batch_size`, `sampler` and `scale` of a backend's `Training` on these data.
+
+    Its steps follow the weighted mean of the gradients of all examples, or their weighted sum, as
+    far as a batch can tell.
 
     Examples
     --------
@@ -148,11 +158,12 @@ def sampling(
     0.5
     """
     source = Source(kernels, len(X), X.dtype, weights, min(batch_size, len(X)), seed)
-    scale = None
-    if sampler == "poisson":  # the weight that is expected, where the real one would tell
-        scale = source.examples / (source.batch_size * source.total_weight)
+    takes_mean = reduction == "mean"
+    scale: Any = None if takes_mean else "sum"
+    if sampler == "poisson":  # what is expected, where the real batch would tell
+        scale = source.examples / (source.batch_size * (source.total_weight if takes_mean else 1.0))
     elif callable(sampler):
-        scale = 1.0 / source.batch_size
+        scale = (1.0 if takes_mean else source.total_weight) / source.batch_size
     draw = partial(weighted, sampler) if callable(sampler) else SAMPLERS[sampler]
     return {"batch_size": batch_size, "sampler": partial(draw, source), "scale": scale}
 

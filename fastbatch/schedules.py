@@ -8,7 +8,7 @@ the determinism contract, hence only arithmetic that rounds alike on every proce
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import factorial, pi
+from math import factorial, pi, sqrt
 from typing import Any, overload
 
 import numpy as np
@@ -21,16 +21,40 @@ Steps = NDArray[np.int64]
 Rate = float | Callable[[int], float]
 
 _SINE = [(-1) ** k / factorial(2 * k + 1) for k in range(12)]  # to x**23: 1e-19 at pi / 2
+_LOG_2 = 0.6931471805599453
+_ARTANH = [1 / (2 * k + 1) for k in range(12)]  # to x**23: 1e-19 at 3 - sqrt(8)
+_EXP = [1 / factorial(k) for k in range(16)]  # to x**15: 1e-20 at log(2) / 2
 _AHEAD = 4096
 
 
 def _sine(x: Floats) -> Floats:
     """sin(x) for abs(x) <= pi / 2, by its Taylor series."""
-    square = x * x
-    total = np.full_like(x, _SINE[-1])
-    for coefficient in reversed(_SINE[:-1]):
-        total = total * square + coefficient
-    return total * x
+    return _polynomial(_SINE, x * x) * x
+
+
+def _log(x: Floats) -> Floats:
+    """Natural logarithm of positive numbers: 2 artanh((m - 1) / (m + 1)) for m near 1."""
+    m, exponent = np.frexp(x)
+    small = m < sqrt(0.5)
+    m, exponent = np.where(small, 2.0 * m, m), exponent - small
+    quotient = (m - 1.0) / (m + 1.0)
+    return 2.0 * quotient * _polynomial(_ARTANH, quotient * quotient) + exponent * _LOG_2
+
+
+def _exp(x: Floats) -> Floats:
+    """exp(x), by its Taylor series for the part of x beyond multiples of log(2)."""
+    exponent = np.rint(np.clip(x / _LOG_2, -1100.0, 1100.0))  # beyond, it is 0 or infinite
+    rest = np.clip(x - exponent * _LOG_2, -1.0, 1.0)
+    with np.errstate(over="ignore"):
+        return np.ldexp(_polynomial(_EXP, rest), exponent.astype(np.int32))
+
+
+def _polynomial(coefficients: list[float], x: Floats) -> Floats:
+    """Their sum times 1, x, x**2, ... by Horner's rule."""
+    total = np.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + coefficient
+    return total
 
 
 def _power(base: float, exponents: Steps) -> Floats:
@@ -183,6 +207,41 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True)
+class PowerDecay(Schedule):
+    """``a * (b + step) ** -gamma``, the step sizes of Langevin dynamics.
+
+    Welling & Teh 2011, "Bayesian learning via stochastic gradient Langevin dynamics": with gamma in
+    (1/2, 1] the sizes have an infinite sum and a finite sum of squares, as convergence wants.
+
+    Parameters
+    ----------
+    a : float
+    b : float
+        Steps after which the decay sets in; positive.
+    gamma : float
+        Not negative.
+
+    Examples
+    --------
+    >>> schedule = PowerDecay(a=0.5, b=1, gamma=1)
+    >>> [schedule(step) for step in (0, 1, 3)]
+    [0.5, 0.25, 0.125]
+    """
+
+    a: float
+    b: float = 1.0
+    gamma: float = 0.55
+
+    def __post_init__(self) -> None:
+        self._check(a=(0.0, np.inf), b=(0.0, np.inf), gamma=(0.0, np.inf))
+        if not self.b:
+            raise ValueError("b must be positive, found 0: the first step would be infinite")
+
+    def _rates(self, steps: Steps) -> Floats:
+        return self.a * _exp(-self.gamma * _log(self.b + steps.astype(np.float64)))
+
+
+@dataclass(frozen=True)
 class LinearWarmup(Schedule):
     """A rise over `steps` steps, from ``after(0) / steps`` to ``after(0)``, and then `after`.
 
@@ -214,7 +273,7 @@ class LinearWarmup(Schedule):
         return rise * after(np.maximum(steps - self.steps, 0))
 
 
-SCHEDULES = (Constant, StepDecay, Exponential, Cosine, LinearWarmup)
+SCHEDULES = (Constant, StepDecay, Exponential, Cosine, PowerDecay, LinearWarmup)
 
 
 class Rates:

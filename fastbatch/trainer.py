@@ -1,8 +1,9 @@
 """The trainer: a network, an optimiser, and where training stands."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from math import nan
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +22,8 @@ from fastbatch.history import EpochRecord, five_numbers
 from fastbatch.interruption import Interrupts
 from fastbatch.losses import LOSSES
 from fastbatch.network import SEEDS, Network
-from fastbatch.optimizers import Adam, Optimizer, as_optimizer
+from fastbatch.optimizers import SGLD, Adam, Optimizer, as_optimizer
+from fastbatch.posterior import Chain, PosteriorSamples
 from fastbatch.privacy import GaussianNoise, Ledger, Mechanism
 from fastbatch.progress import Progress
 from fastbatch.run import DivergenceError, Run
@@ -29,6 +31,7 @@ from fastbatch.samplers import Sampler, sampling
 from fastbatch.state import State
 
 Array = NDArray[Any]
+Data = tuple[Array, Array, Array | None]  # X, y, weights
 
 MONITORS = ("losses", "gradient_norms", "noise_scale")
 
@@ -43,8 +46,9 @@ class Trainer:
     ----------
     network : Network
     optimizer : Optimizer or str
-        `SGD`, `Adam`, `AdamW`, `RMSprop` or `Adagrad`; a name in small letters means the usual
-        hyper-parameters.
+        `SGD`, `Adam`, `AdamW`, `RMSprop`, `Adagrad` or `SGLD`; a name in small letters means the
+        usual hyper-parameters. For SGLD, a batch stands for the sum over all examples: its sum is
+        multiplied by N over its size.
     batch_size : int
         Examples per step; the last batch of an epoch may be smaller.
     seed : int
@@ -68,7 +72,7 @@ class Trainer:
     clip : PerExampleClip, optional
         What is done to the gradient of each example before they are summed.
     noise : GaussianNoise, optional
-        What is added to the sum; needs `clip`.
+        What is added to the sum; needs `clip`. SGLD has noise of its own.
     monitor : sequence of str
         What to look at while training: ``"losses"`` and ``"gradient_norms"`` of the examples,
         ``"noise_scale"`` of the batches. A function as sampler gets the first two anyway.
@@ -77,6 +81,9 @@ class Trainer:
     ----------
     history : list of EpochRecord
         All finished epochs.
+    samples : PosteriorSamples or None
+        What the last call of `sample` has collected, all or those before it was interrupted; not
+        saved.
     extra : dict
         Whatever else belongs to the model and JSON can hold, such as the names of the classes;
         it is saved and loaded with the rest.
@@ -132,9 +139,15 @@ class Trainer:
         self.batch_size = integer("batch_size", batch_size, 1)
         self.seed = integer("seed", seed, 0, SEEDS)
         self.sampler = samplers.check(sampler)
-        self.clip, self.noise = _check_clip(clip, noise, len(network.layers))
+        self.clip, self.noise = _check_clip(clip, noise, len(network.plan.parametric))
+        if noise is not None and isinstance(self.optimizer, SGLD):
+            raise ValueError(
+                "noise and SGLD do not go together, since SGLD adds noise of its own: leave noise "
+                "out, or take SGD"
+            )
         self.monitor = _check_monitor(monitor)
         self.history: list[EpochRecord] = []
+        self.samples: PosteriorSamples | None = None
         self.extra: dict[str, Any] = {}
         if theta is None:
             theta = network.init(self.seed)
@@ -361,58 +374,114 @@ class Trainer:
         >>> [record.epoch for record in trainer.fit([[1], [2]], [1, 2])]
         [3]
         """
-        if self._run is not None:
-            raise RuntimeError("fit is running already: give each thread a trainer of its own")
+        self._check_idle()
         epochs = integer("epochs", epochs, 1)
         callbacks = _callables(callbacks)
-        X, y = self.network.check_examples(X, y, check_finite=check_finite)
-        arrays.not_empty(X)
-        weights = arrays.sample_weights(sample_weight, len(X), self.network.dtype)
+        data = self._check_data(X, y, sample_weight, check_finite)
         if validation is not None:
             validation = self._check_validation(validation, check_finite)
-        training = self._training(X, y, weights)
+        training = self._training(*data)
 
         first = len(self.history)
-        run = Run(training, self.optimizer.lr)
         steps = epochs * training.batches - training.batch
-        with Interrupts() as interrupts, Progress(bool(verbose), steps, self.epoch + epochs) as bar:
-            self._state, self._examples, self._run = training, len(X), run
-            self._ledger.begin(self.step, self._mechanism(len(X), weights))
-            try:
-                for _ in range(epochs):
-                    seen, seconds = self._finish_epoch(run, training, interrupts, bar)
-                    # An interrupted epoch may end with other weights, those it used all 0.
-                    loss = training.loss_sum / (training.weight_sum or nan)
-                    monitored = self._monitored(training)
-                    validation_loss, metric = None, None
-                    if validation is not None:
-                        with interrupts.released():
-                            validation_loss, metric = self._evaluate(training.theta, *validation)
-                    training.next_epoch()
-                    record = EpochRecord(
-                        training.epoch,
-                        training.step,
-                        loss,
-                        validation_loss,
-                        metric,
-                        self.network.metric_name,
-                        seconds,
-                        seen / seconds,
-                        **monitored,
-                    )
-                    self.history.append(record)
-                    bar.report(record)
-                    if callbacks:
-                        with interrupts.released():
-                            answers = [callback(self, record) for callback in callbacks]
-                        if any(answers):
-                            break
-            except DivergenceError:
-                del self.history[training.epoch :]  # the last step may have been in an epoch before
-                raise
-            finally:
-                self._state, self._run = State.of(training), None  # lets go of the data
+        bar = Progress(bool(verbose), steps, self.epoch + epochs)
+        with self._running(training, bar, *data) as (run, interrupts):
+            for _ in range(epochs):
+                seen, seconds = self._finish_epoch(run, training, interrupts, bar)
+                validated: tuple[float | None, float | None] = None, None
+                if validation is not None:
+                    with interrupts.released():
+                        validated = self._evaluate(training.theta, *validation)
+                record = self._close_epoch(training, seen, seconds, *validated)
+                bar.report(record)
+                if callbacks:
+                    with interrupts.released():
+                        answers = [callback(self, record) for callback in callbacks]
+                    if any(answers):
+                        break
         return self.history[first:]
+
+    def sample(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        samples: int,
+        *,
+        burn_in: int = 0,
+        thinning: int = 1,
+        sample_weight: ArrayLike | None = None,
+        verbose: int = 0,
+        check_finite: bool = True,
+    ) -> PosteriorSamples:
+        """Train on, and keep the parameters of some steps: with `SGLD`, samples of the posterior.
+
+        Those are kept after whose step the number of all steps so far is a multiple of `thinning`
+        and above `burn_in`. After the last one the trainer stands amid an epoch, from which `fit`
+        and `sample` go on. With other optimisers the mean of the samples averages the iterates
+        (Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging").
+
+        Parameters
+        ----------
+        X : array_like, shape (N, inputs)
+        y : array_like, shape (N, K) or (N,)
+        samples : int
+            How many to keep; each takes the memory of the parameters.
+        burn_in : int
+            Steps before the chain counts, among all that the trainer has ever done.
+        thinning : int
+            Steps from sample to sample.
+        sample_weight : array_like, shape (N,), optional
+            An example of weight 2 is one that was observed twice.
+        verbose : int
+            1 shows a bar (on a terminal) and a line for each epoch.
+        check_finite : bool
+            Whether to look for NaN and infinities in the data.
+
+        Returns
+        -------
+        PosteriorSamples
+            Also in ``trainer.samples``. Finished epochs are in ``trainer.history``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit; nothing is done then.
+        DivergenceError
+            If the loss stops being finite; the last good parameters are kept.
+        KeyboardInterrupt
+            On Ctrl-C, between two steps. The samples so far are in ``trainer.samples``; calling
+            again with the same `burn_in` and `thinning` gives those that were still to come, to the
+            same bits.
+
+        Examples
+        --------
+        >>> from fastbatch import SGLD, Dense, Network
+        >>> net = Network([Dense(1)], 1, "squared_error", backend="reference")
+        >>> trainer = Trainer(net, SGLD(0.01), batch_size=2)
+        >>> samples = trainer.sample([[1], [2], [3]], [1, 2, 3], 3, burn_in=100, thinning=10)
+        >>> samples.steps
+        array([110, 120, 130])
+        """
+        self._check_idle()
+        samples = integer("samples", samples, 1)
+        burn_in, thinning = integer("burn_in", burn_in, 0), integer("thinning", thinning, 1)
+        data = self._check_data(X, y, sample_weight, check_finite)
+        training = self._training(*data)
+
+        skipped = max(self.step, burn_in) // thinning
+        chain = Chain(self.network, thinning * np.arange(skipped + 1, skipped + samples + 1))
+        steps = thinning * (skipped + samples) - self.step
+        epochs = -(-(training.batch + steps) // training.batches)
+        bar = Progress(bool(verbose), steps, self.epoch + epochs)
+        with self._running(training, bar, *data) as (run, interrupts):
+            try:
+                while not chain.is_complete:
+                    seen, seconds = self._finish_epoch(run, training, interrupts, bar, chain)
+                    if run.epoch_is_over:
+                        bar.report(self._close_epoch(training, seen, seconds))
+            finally:
+                self.samples = chain.samples(until=training.step)
+        return self.samples
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint from which `load` goes on bit for bit, also amid an epoch.
@@ -562,6 +631,15 @@ class Trainer:
         arrays.not_empty(X)
         return X, y
 
+    def _check_idle(self) -> None:
+        if self._run is not None:
+            raise RuntimeError("fit is running already: give each thread a trainer of its own")
+
+    def _check_data(self, X: Any, y: Any, weights: Any, finite: bool) -> Data:
+        X, y = self.network.check_examples(X, y, check_finite=finite)
+        arrays.not_empty(X)
+        return X, y, arrays.sample_weights(weights, len(X), self.network.dtype)
+
     def _training(self, X: Array, y: Array, weights: Array | None) -> Any:
         """The backend's training on these data, standing where this trainer stands."""
         if self._state.batch and len(X) != self._examples:
@@ -570,18 +648,27 @@ class Trainer:
                 f"finished first, found {len(X)}: give the same data, or begin anew with "
                 "Trainer(..., theta=trainer.theta)"
             )
-        kernels, noise = backends.load(self.network.backend), None
+        kernels = backends.load(self.network.backend)
+        is_sgld = isinstance(self.optimizer, SGLD)
+        noise: tuple[float | None, int] | None = (None, self.seed) if is_sgld else None
         if self.clip is not None and self.noise is not None:
-            deviation = self.noise.multiplier * self.clip.sensitivity(len(self.network.layers))
+            layers = len(self.network.plan.parametric)
+            deviation = self.noise.multiplier * self.clip.sensitivity(layers)
             noise = deviation, self.seed if self.noise.seed is None else self.noise.seed
         training = kernels.Training(
-            self.network.plan,
+            self.network.with_draw(self.seed).plan,
             self.optimizer,
             X,
             y,
             weights,
             **sampling(
-                self.sampler, kernels, X, weights, batch_size=self.batch_size, seed=self.seed
+                self.sampler,
+                kernels,
+                X,
+                weights,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                reduction="sum" if is_sgld else "mean",
             ),
             clip=self.clip,
             noise=noise,
@@ -602,18 +689,72 @@ class Trainer:
             return None
         return min(1.0, self.batch_size / examples), self.noise.multiplier
 
+    @contextmanager
+    def _running(
+        self, training: Any, bar: Progress, X: Array, y: Array, weights: Array | None
+    ) -> Iterator[tuple[Run, Interrupts]]:
+        """Let the state be that of the training, until it is over for whatever reason."""
+        run = Run(training, self.optimizer.lr)
+        with Interrupts() as interrupts, bar:
+            self._state, self._examples, self._run = training, len(X), run
+            self._ledger.begin(self.step, self._mechanism(len(X), weights))
+            try:
+                yield run, interrupts
+            except DivergenceError:
+                del self.history[training.epoch :]  # the last step may have been in an epoch before
+                raise
+            finally:
+                self._state, self._run = State.of(training), None  # lets go of the data
+
     def _finish_epoch(
-        self, run: Run, training: Any, interrupts: Interrupts, bar: Progress
+        self,
+        run: Run,
+        training: Any,
+        interrupts: Interrupts,
+        bar: Progress,
+        chain: Chain | None = None,
     ) -> tuple[int, float]:
-        """Do the steps left in this epoch; return how many examples that took, and the seconds."""
+        """Do the steps left in this epoch, or until the chain is complete.
+
+        Returns how many examples the whole of it takes, and the seconds.
+        """
         seen = -training.batch * self.batch_size
         start = perf_counter()
-        while not run.epoch_is_over:
+        while not run.epoch_is_over and not (chain and chain.is_complete):
             interrupts.deliver()
-            bar.advance(run.advance())
+            bar.advance(run.advance(chain.distance(training) if chain else training.batches))
+            if chain:
+                chain.visit(training)
         run.check_parameters()
         seen += min(training.batches * self.batch_size, self._examples)
         return max(seen, 0), perf_counter() - start
+
+    def _close_epoch(
+        self,
+        training: Any,
+        seen: int,
+        seconds: float,
+        validation_loss: float | None = None,
+        metric: float | None = None,
+    ) -> EpochRecord:
+        """Write down how the epoch was, and go to the start of the next."""
+        # An interrupted epoch may end with other weights, those it used all 0.
+        loss = training.loss_sum / (training.weight_sum or nan)
+        monitored = self._monitored(training)
+        training.next_epoch()
+        record = EpochRecord(
+            training.epoch,
+            training.step,
+            loss,
+            validation_loss,
+            metric,
+            self.network.metric_name,
+            seconds,
+            seen / seconds,
+            **monitored,
+        )
+        self.history.append(record)
+        return record
 
     def _monitored(self, training: Any) -> dict[str, Any]:
         """What the record of an epoch has beside the usual."""
@@ -626,13 +767,16 @@ class Trainer:
 
     def _evaluate(self, theta: Array, X: Array, y: Array) -> tuple[float, float]:
         """Mean loss and metric."""
-        kernels, plan = backends.load(self.network.backend), self.network.plan
+        kernels = backends.load(self.network.backend)
         rows = max(1, EVALUATION // self.network.n_parameters)
-        parts = [slice(start, start + rows) for start in range(0, len(X), rows)]
-        losses = np.concatenate([kernels.losses(plan, theta, X[part], y[part]) for part in parts])
-        outputs = np.concatenate([kernels.outputs(plan, theta, X[part]) for part in parts])
+        losses, outputs = [], []
+        for start in range(0, len(X), rows):
+            part, plan = slice(start, start + rows), replace(self.network.plan, first_row=start)
+            losses.append(kernels.losses(plan, theta, X[part], y[part]))
+            outputs.append(kernels.outputs(plan, theta, X[part]))
         metric = LOSSES[self.network.loss].metric
-        return float(losses.mean(dtype=np.float64)), metric(outputs, y)
+        mean = np.concatenate(losses).mean(dtype=np.float64)
+        return float(mean), metric(np.concatenate(outputs), y)
 
 
 def _check_clip(

@@ -16,15 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from fastbatch.backends import DenseOp, Plan, load
+from fastbatch.backends import DenseOp, GaussianSampleOp, Plan, load
 from fastbatch.clipping import PerExampleClip
 from fastbatch.layers import ACTIVATIONS
 from fastbatch.losses import LOSSES
-from fastbatch.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastbatch.optimizers import SGD, SGLD, Adagrad, Adam, AdamW, RMSprop
 from fastbatch.rounding import Sweep
 from fastbatch.samplers import sampling
 
 DTYPES = ("float32", "float64")
+
+SAMPLE = "gaussian_sample"  # where a case names the activation of a layer
 
 # Roundings granted to one step of an optimizer; a square root and a quotient are among them.
 _UPDATE = 16
@@ -40,7 +42,7 @@ class Case:
     widths : tuple of int
         Of the input, the hidden layers and the output.
     activations : tuple of str
-        One for each layer.
+        One for each layer; `SAMPLE` stands for a `GaussianSample`.
     loss : str
     examples : int
     labels : bool
@@ -65,8 +67,15 @@ class Case:
         >>> CELLS["digits"].plan("float32").size
         8970
         """
-        layers = zip(self.widths[:-1], self.widths[1:], self.activations, strict=True)
-        return Plan(tuple(DenseOp(*layer) for layer in layers), self.loss, dtype)
+        layers = (
+            GaussianSampleOp(inputs, outputs)
+            if activation == SAMPLE
+            else DenseOp(inputs, outputs, activation)
+            for inputs, outputs, activation in zip(
+                self.widths[:-1], self.widths[1:], self.activations, strict=True
+            )
+        )
+        return Plan(tuple(layers), self.loss, dtype)
 
     def data(self, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Parameters, inputs, targets and weights, the same at every call.
@@ -138,6 +147,16 @@ def _table() -> dict[str, Case]:
             kind = loss if labels else f"{loss} of probabilities"
             name = f"{shape} {kind} x{examples}"
             cases[name] = Case(name, widths, (*activations, last), loss, examples, labels)
+    for widths, activations, loss, examples in (
+        ((3, 2, 1, 3), ("identity", SAMPLE, "identity"), "squared_error", 1),
+        ((5, 20, 18, 9, 7), ("tanh", "identity", SAMPLE, "sigmoid"), "binary_cross_entropy", 33),
+        ((12, 66, 33, 30, 12), ("relu", SAMPLE, "silu", "identity"), "squared_error", 40),
+        ((9, 130, 65, 9), ("elu", SAMPLE, "identity"), "poisson", 17),  # wider than a panel
+        ((4, 34, 17, 3), ("identity", SAMPLE, "identity"), "cross_entropy", 300),  # in blocks
+        ((6, 28, 14, 7), ("gelu", SAMPLE, SAMPLE), "cross_entropy", 21),
+    ):
+        name = f"{'-'.join(map(str, widths))} sample {loss} x{examples}"
+        cases[name] = Case(name, widths, activations, loss, examples)
     return cases
 
 
@@ -180,6 +199,7 @@ OPTIMIZERS: dict[str, Any] = {
     "rmsprop, both": RMSprop(0.01, momentum=0.9, centered=True),
     "adagrad": Adagrad(0.01),
     "adagrad, decay": Adagrad(0.01, lr_decay=0.1, weight_decay=0.01),
+    "sgld": SGLD(0.01, prior_precision=0.1),
 }
 
 
@@ -356,7 +376,7 @@ def training_errors(kernels: ModuleType, dtype: str) -> Iterator[tuple[str, floa
     --------
     >>> dict(training_errors(load("reference"), "float32"))
     {'shuffle': 0.0, 'sequential': 0.0, 'replacement': 0.0, 'poisson': 0.0, 'weighted': 0.0,
-     'clip': 0.0, 'clip per layer': 0.0, 'noise': 0.0}
+     'sum': 0.0, 'clip': 0.0, 'clip per layer': 0.0, 'noise': 0.0, 'langevin': 0.0}
     """
     thin = [1, 0, 2, 1, 0, 2]  # the first batch of four weighs 4, the second of two weighs 2
     full = [2, 0, 2, 1, 1, 2]  # 8 in all
@@ -366,6 +386,7 @@ def training_errors(kernels: ModuleType, dtype: str) -> Iterator[tuple[str, floa
         "replacement": partial(_two_epochs, sampler="replacement"),
         "poisson": partial(_two_epochs, sampler="poisson", weights=thin),
         "weighted": partial(_two_epochs, sampler=lambda *_: [1, 2, 1, 2, 1, 1], weights=full),
+        "sum": partial(_two_epochs, sampler="shuffle", weights=thin, reduction="sum"),
         "clip": partial(_clipped_step, clip=PerExampleClip(8.0), weights=full),
         "clip per layer": partial(
             _clipped_step, clip=PerExampleClip([8.0], per_layer=True), weights=full
@@ -374,19 +395,27 @@ def training_errors(kernels: ModuleType, dtype: str) -> Iterator[tuple[str, floa
         truth = train(load("reference"), dtype)
         yield name, error_in_bounds(train(kernels, dtype), truth, 0.0)
 
-    truth = _noisy_step(load("reference"), dtype)
-    # The noise is at most nine standard deviations of 64 / 6, and is multiplied by 0.25.
-    bound = 4 * np.finfo(dtype).eps * (abs(truth) + 9 * 64 / 6 * 0.25)
-    yield "noise", error_in_bounds(_noisy_step(kernels, dtype), truth, bound)
+    # What noise adds to theta is at most nine standard deviations.
+    for name, step, deviation in (
+        ("noise", partial(_noisy_step, SGD(), (64.0, 2**63 + 1)), 64 / 6 * 0.25),
+        ("langevin", partial(_noisy_step, SGLD(temperature=64.0), (None, 2**63 + 1)), 4.0),
+    ):
+        truth = step(load("reference"), dtype)
+        bound = 4 * np.finfo(dtype).eps * (abs(truth) + 9 * deviation)
+        yield name, error_in_bounds(step(kernels, dtype), truth, bound)
 
 
 def _two_epochs(
-    kernels: ModuleType, dtype: str, sampler: Any, weights: list[int] | None = None
+    kernels: ModuleType,
+    dtype: str,
+    sampler: Any,
+    weights: list[int] | None = None,
+    reduction: str = "mean",
 ) -> np.ndarray:
     """Parameters and sums after two epochs in batches of four."""
     plan, theta, X, y = _integers(33, dtype)
     w = None if weights is None else np.array(weights, dtype)
-    options = sampling(sampler, kernels, X, w, batch_size=4, seed=1)
+    options = sampling(sampler, kernels, X, w, batch_size=4, seed=1, reduction=reduction)
     training = kernels.Training(plan, SGD(), X, y, w, **options)
     training.theta = theta
     for _ in range(2):
@@ -418,11 +447,12 @@ def _clipped_step(
     return np.concatenate([training.theta, *known, sums])
 
 
-def _noisy_step(kernels: ModuleType, dtype: str) -> np.ndarray:
+def _noisy_step(
+    optimizer: Any, noise: tuple[float | None, int], kernels: ModuleType, dtype: str
+) -> np.ndarray:
     """Parameters after a step with noise."""
     plan, theta, X, y = _integers(33, dtype)
-    noise = 64.0, 2**63 + 1
-    training = kernels.Training(plan, SGD(), X, y, None, batch_size=6, noise=noise)
+    training = kernels.Training(plan, optimizer, X, y, None, batch_size=6, noise=noise)
     training.theta, training.step = theta, 2**32 - 1
     training.advance(np.array([0.25]))
     return np.asarray(training.theta)
@@ -456,7 +486,9 @@ def optimizer_error(kernels: ModuleType, optimizer: Any, step: int, dtype: str) 
     truth = load("reference")
     exact = Plan(plan.layers, plan.loss, "float64")
     _, g = truth.value_and_gradient(exact, *(x.astype(float) for x in (theta, X, y)), None, 0.25)
-    decay = 0.0 if optimizer.name == "adamw" else optimizer.weight_decay
+    is_sgld = optimizer.name == "sgld"  # without noise, which has a check of its own
+    weight_decay = optimizer.prior_precision if is_sgld else optimizer.weight_decay
+    decay = 0.0 if optimizer.name == "adamw" else weight_decay
     direction = g + decay * theta
     size = abs(direction)
     cancellation = (abs(g) + abs(decay * theta)) / np.where(size == 0, 1, size)
@@ -468,6 +500,7 @@ def optimizer_error(kernels: ModuleType, optimizer: Any, step: int, dtype: str) 
         "adamw": [True, False],
         "rmsprop": [False, True, True],
         "adagrad": [False],
+        "sgld": [],
     }[optimizer.name][: optimizer.slots]
     rng = np.random.default_rng(step)
     slots = np.empty((optimizer.slots, plan.size), dtype)
@@ -489,7 +522,7 @@ def optimizer_error(kernels: ModuleType, optimizer: Any, step: int, dtype: str) 
     (new_theta, new_slots), (true_theta, true_slots) = results
 
     u = (np.finfo(dtype).eps + np.finfo(float).eps) / 2
-    change = abs(true_theta - theta) + 2 * optimizer.lr * abs(optimizer.weight_decay * theta)
+    change = abs(true_theta - theta) + 2 * optimizer.lr * abs(weight_decay * theta)
     theta_bound = u * (3 * abs(theta) + _UPDATE * cancellation * change)
     return max(
         error_in_bounds(new_theta, true_theta, theta_bound),

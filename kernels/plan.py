@@ -1,6 +1,6 @@
 """What every backend is told: what a network is, and what the batches of an epoch are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
@@ -24,12 +24,40 @@ class DenseOp:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The whole network; theta is the layers' parameters in order, each in C order."""
+class GaussianSampleOp:
+    """``mean + exp(log_variance / 2) * eps``: means enter, then as many logarithms of variances.
 
-    layers: tuple[DenseOp, ...]
+    To each example's loss comes the divergence of that normal distribution from the standard one.
+    """
+
+    inputs: int  # twice the outputs
+    outputs: int
+
+    @property
+    def shapes(self):
+        """There are no parameters."""
+        return {}
+
+    @property
+    def size(self):
+        """Number of parameters."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole network; theta is the layers' parameters in order, each in C order.
+
+    The noise eps of an example depends on `draw`, on the training step (0 outside of training) and
+    on its row in X, counted from `first_row`. Two plans that differ in their noise only are equal,
+    so that they share what was prepared for one.
+    """
+
+    layers: tuple[DenseOp | GaussianSampleOp, ...]
     loss: str
     dtype: str
+    draw: int = field(default=0, compare=False)  # in [0, 2**64)
+    first_row: int = field(default=0, compare=False)  # where X is a later part of a whole
 
     @property
     def inputs(self):
@@ -40,6 +68,11 @@ class Plan:
     def outputs(self):
         """Width of a prediction."""
         return self.layers[-1].outputs
+
+    @property
+    def parametric(self):
+        """The layers that have parameters, and so a part of each gradient."""
+        return tuple(layer for layer in self.layers if layer.size)
 
     @property
     def size(self):

@@ -175,7 +175,15 @@ def test_a_look_for_nan_can_be_saved():
         (lambda: fb.Network([], 2, "huber"), ValueError, "at least one layer"),
         (lambda: fb.Network(fb.Dense(2), 2, "huber"), TypeError, "layers must be a list"),
         (lambda: fb.Network(3, 2, "huber"), TypeError, "layers must be a list"),
-        (lambda: fb.Network([3], 2, "huber"), TypeError, "a layer must be a Dense, found 3"),
+        (lambda: fb.Network([3], 2, "huber"), TypeError, "a layer must be a Dense or"),
+        (lambda: fb.GaussianSample(0), ValueError, "latent must be an integer in"),
+        (lambda: fb.Network([fb.GaussianSample(2)], 4, "huber"), ValueError, "cannot be the first"),
+        (
+            lambda: fb.Network([fb.Dense(3), fb.GaussianSample(2)], 4, "huber"),
+            ValueError,
+            "takes 4 inputs, 2 means and as many logarithms of variances, found 3: put Dense",
+        ),
+        (lambda: fb.Network([fb.Dense(2)], 2, "huber", draw=-1), ValueError, "draw must be an int"),
         (lambda: fb.Network([fb.Dense(2)], 0, "huber"), ValueError, "inputs must be an integer in"),
         (
             lambda: fb.Network([fb.Dense(2)], 2, "huber", backend="cuda"),

@@ -22,6 +22,7 @@ OPTIMIZERS = [
     fb.AdamW(fb.LinearWarmup(10, 0.01), weight_decay=0.3),
     fb.RMSprop(fb.StepDecay(0.001, every=4), momentum=0.5, centered=True),
     fb.Adagrad(fb.Constant(0.1), lr_decay=0.01),
+    fb.SGLD(fb.PowerDecay(0.01, b=3), prior_precision=2.0, temperature=0.5),
 ]
 
 

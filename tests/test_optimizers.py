@@ -21,6 +21,7 @@ from fastbatch.optimizers import OPTIMIZERS, as_optimizer
         (fb.RMSprop(centered=True), 2),
         (fb.RMSprop(momentum=0.9, centered=True), 3),
         (fb.Adagrad(), 1),
+        (fb.SGLD(), 0),
     ],
 )
 def test_slots_count_the_state_arrays(optimizer, slots):
@@ -51,6 +52,9 @@ def test_numbers_become_floats_and_stay_as_they_are():
         (lambda: fb.RMSprop(alpha=-0.1), ValueError, "alpha must be"),
         (lambda: fb.RMSprop(centered=1), TypeError, "centered must be True or False"),
         (lambda: fb.Adagrad(eps=float("inf")), ValueError, "eps must be"),
+        (lambda: fb.SGLD(-1e-3), ValueError, r"step_size must be .* \[0, inf\), found -0.001"),
+        (lambda: fb.SGLD(1e-3, prior_precision=-1), ValueError, "prior_precision must be"),
+        (lambda: fb.SGLD(1e-3, temperature="hot"), TypeError, "temperature must be a number"),
         (lambda: fb.SGD(nesterov=True), ValueError, "nesterov=True needs a momentum"),
     ],
 )

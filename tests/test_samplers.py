@@ -1,6 +1,6 @@
 """Samplers: which examples a batch has, how often, and that the mean gradient stays what it is."""
 
-from itertools import product
+from itertools import permutations, product
 from types import SimpleNamespace
 
 import numpy as np
@@ -274,7 +274,13 @@ def test_a_weight_that_no_float32_can_hold_does_no_harm():
 # What a step follows on average
 
 
-def mean_step(sampler, draws, weights):
+each_reduction = pytest.mark.parametrize("reduction", ["mean", "sum"])
+each_weighting = pytest.mark.parametrize(
+    "weights", [None, np.array([1.0, 0.0, 2.5]), np.array([3.0, 1.0, 0.5])]
+)
+
+
+def mean_step(sampler, draws, weights, reduction):
     """What a step changes in theta, on average over all possible batches, and what it should.
 
     `draws` are pairs of rows and their probability.
@@ -284,7 +290,9 @@ def mean_step(sampler, draws, weights):
     theta = rng.normal(size=net.n_parameters)
     X, y = rng.normal(size=(3, 2)), rng.normal(size=(3, 1))
     batches = epoch_of(sampler, 3, 2, weights=weights)
-    options = sampling(sampler, REFERENCE, X, weights, batch_size=2, seed=0)
+    options = sampling(
+        sampler, REFERENCE, X, weights, batch_size=2, seed=0, reduction=reduction
+    )  # fmt: skip
     mean, total = np.zeros_like(theta), 0.0
     for rows, probability in draws:
         one = batches._replace(rows=np.array(rows, int), starts=np.array([0, len(rows), len(rows)]))
@@ -296,32 +304,51 @@ def mean_step(sampler, draws, weights):
         mean += probability * (training.theta - theta)
         total += probability
     assert abs(total - 1) < 1e-12
-    return mean, -net.value_and_grad(theta, X, y, weights)[1]
+    return mean, -net.value_and_grad(theta, X, y, weights, reduction)[1]
 
 
-@pytest.mark.parametrize("weights", [None, np.array([1.0, 0.0, 2.5]), np.array([3.0, 1.0, 0.5])])
+@each_reduction
+@each_weighting
 @pytest.mark.parametrize("preferences", [(1, 1, 1), (1, 2, 5), (0.01, 3, 1)])
-def test_steps_of_weighted_samples_are_unbiased(preferences, weights):
+def test_steps_of_weighted_samples_are_unbiased(preferences, weights, reduction):
     p = np.array(preferences) / sum(preferences)
     draws = [(pair, p[list(pair)].prod()) for pair in product(range(3), repeat=2)]
-    mean, truth = mean_step(lambda losses, norms: preferences, draws, weights)
+    mean, truth = mean_step(lambda losses, norms: preferences, draws, weights, reduction)
     np.testing.assert_allclose(mean, truth, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("weights", [None, np.array([1.0, 0.0, 2.5]), np.array([3.0, 1.0, 0.5])])
-def test_steps_of_poisson_samples_are_unbiased(weights):
+@each_reduction
+@each_weighting
+def test_steps_of_poisson_samples_are_unbiased(weights, reduction):
     draws = []
     for inside in product([0, 1], repeat=3):
         chances = np.where(inside, 2 / 3, 1 / 3)
         draws.append((np.flatnonzero(inside), chances.prod()))
-    mean, truth = mean_step("poisson", draws, weights)
+    mean, truth = mean_step("poisson", draws, weights, reduction)
     np.testing.assert_allclose(mean, truth, rtol=1e-12, atol=1e-14)
 
 
 def test_steps_of_samples_with_replacement_are_unbiased():
     draws = [(pair, 1 / 9) for pair in product(range(3), repeat=2)]
-    mean, truth = mean_step("replacement", draws, None)
+    mean, truth = mean_step("replacement", draws, None, "mean")
     np.testing.assert_allclose(mean, truth, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1, 2], ids=["the last batch", "a full batch"])
+@pytest.mark.parametrize(
+    ("sampler", "draw"),
+    [("shuffle", permutations), ("replacement", lambda rows, size: product(rows, repeat=size))],
+)
+@each_weighting
+def test_sums_over_a_batch_are_unbiased_whatever_its_size(sampler, draw, size, weights):
+    """Not so its weighted mean, which divides by the weights that happen to be in it."""
+    batches = list(draw(range(3), size))
+    draws = [(rows, 1 / len(batches)) for rows in batches]
+    mean, truth = mean_step(sampler, draws, weights, "sum")
+    np.testing.assert_allclose(mean, truth, rtol=1e-12, atol=1e-14)
+    if weights is not None:
+        mean, truth = mean_step(sampler, draws, weights, "mean")
+        assert abs(mean - truth).max() > 0.01
 
 
 @pytest.mark.parametrize("sampler", ["poisson", "replacement", lambda losses, norms: np.arange(9)])

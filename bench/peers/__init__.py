@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-TRAIN, FORWARD, CLIP, GRAM = TASKS = ("train", "forward", "clip", "gram")
+TASKS = "train", "forward", "clip", "gram", "sgld", "vae"
+TRAIN, FORWARD, CLIP, GRAM, SAMPLE, VAE = TASKS
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,10 @@ OURS = "fastbatch"
 JAX, TORCH, OPACUS = ("jax", "optax"), ("torch",), ("torch", "opacus")
 CONTENDERS = {
     OURS: Contender("ours", tasks=TASKS),
-    "jax-scan": Contender("jax_scan", JAX, tasks=TASKS),
+    "jax-scan": Contender("jax_scan", JAX, tasks=(TRAIN, FORWARD, CLIP, GRAM, SAMPLE)),
     # Without training, the ways of JAX are one.
-    "jax-host": Contender("jax_host", JAX, tasks=(TRAIN, CLIP)),
+    "jax-host": Contender("jax_host", JAX, tasks=(TRAIN, CLIP, SAMPLE)),
+    "jax-vae": Contender("jax_vae", JAX, tasks=(VAE,)),
     "jax-step": Contender("jax_step", JAX, tasks=(TRAIN,)),
     "torch": Contender("torch_eager", TORCH),
     "torch-compile": Contender("torch_compile", TORCH),

@@ -48,6 +48,18 @@ class Contest:
     clip : float, or None
         If given, the longest that the gradient of an example may be: longer ones are scaled down
         to it, before the mean over the batch.
+    sgld : dict, or None
+        If given, training is Langevin dynamics with this `step_size` and `prior_precision` and a
+        `temperature` of 1: ``theta += step_size / 2 * (-prior_precision * theta - N * mean gradient
+        of a batch) + sqrt(step_size * temperature) * xi``, xi standard normal.
+    sample : int, or None
+        If given, the number of a layer that draws a sample (Kingma and Welling 2014, "Auto-encoding
+        variational Bayes"): of its inputs, the first half is the means, the other the logarithms of
+        the variances. The layer before has no activation, targets are X, and the divergence of
+        the distribution from the standard normal one counts for the loss.
+    first_noise, noise : ndarray, shape (N, widths[sample + 1]), if there is such a layer
+        Standard normal numbers, for the outputs that are to be reported, and for the epoch in
+        order. All other noise is to be drawn.
     gram : bool
         Whether the contender must do "gram".
     theta : ndarray, shape (P,)
@@ -73,6 +85,11 @@ class Contest:
         self.batch_size = problem["batch_size"]
         self.lr = problem["lr"]
         self.clip = problem["clip"]
+        self.sgld = problem["sgld"]
+        self.sample = problem["sample"]
+        if self.sample is not None:
+            self.first_noise = np.load(folder / "first_noise.npy")
+            self.noise = np.load(folder / "noise.npy")
         self.weights = list(self._layers())
         self._outputs = np.load(folder / "outputs.npy")
         self.gram = (folder / "gram.npy").exists()
@@ -82,17 +99,25 @@ class Contest:
 
     def _layers(self):
         start = 0
-        for inputs, outputs in zip(self.widths[:-1], self.widths[1:], strict=True):
+        widths = zip(self.widths[:-1], self.widths[1:], strict=True)
+        for number, (inputs, outputs) in enumerate(widths):
+            if number == self.sample:
+                continue
             end = start + inputs * outputs
             yield self.theta[start:end].reshape(inputs, outputs), self.theta[end : end + outputs]
             start = end + outputs
 
-    def ready(self, version, before, after, gram=None):
+    def ready(self, version, before, after, gram=None, moved=None):
         """Report the outputs (N, K) before and after an epoch in order, and wait for a turn.
 
-        `gram` (N, N), if asked for, is that of the initial parameters.
+        `gram` (N, N), if asked for, is that of the initial parameters. Langevin dynamics have the
+        temperature 0 in that epoch; `moved` (P,), in any order, is the difference that a
+        temperature of 1 would make to the parameters after it.
         """
-        errors = {}
+        errors, spread = {}, 1.0
+        if self.sgld:
+            steps = len(self.X) // self.batch_size
+            spread = float(np.sqrt(np.square(moved).mean() / (steps * self.sgld["step_size"])))
         if self.gram:
             errors["gram"] = _error(gram, self._gram)
         before, truth, after = map(self._comparable, (before, self._outputs, after))
@@ -100,6 +125,7 @@ class Contest:
         self._answer(
             version=version,
             errors=errors,
+            spread=spread,
             before=self._mean_loss(before),
             after=self._mean_loss(after),
         )

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from bench.peers.contest import Contest
-from bench.peers.jax_network import Model, jax, jnp
+from bench.peers.jax_network import Model, jax, jnp, ravel_pytree
 
 
 def main(host_shuffles=False):
@@ -35,15 +35,21 @@ def main(host_shuffles=False):
     outputs = jax.jit(model.outputs)
     params, _ = state = model.initial(contest.weights)
     before = np.asarray(outputs(params, X))  # now: the epoch takes over the memory of params
+    moved = None
+    if contest.sgld:
+        (warm, _), _ = epoch_in(jnp.arange(count), state, X, y)
+        state = model.initial(contest.weights, temperature=0.0)
     (params, _), _ = epoch_in(jnp.arange(count), state, X, y)
     after = outputs(params, X)
+    if contest.sgld:
+        moved = ravel_pytree(warm)[0] - ravel_pytree(params)[0]
 
     number = 0
     state, _ = epoch(number, model.initial(contest.weights), X, y)
     params, _ = model.initial(contest.weights)
     gram = jax.jit(model.gram)
     first = np.asarray(gram(params, X, y)) if contest.gram else None
-    contest.ready(f"jax {jax.__version__}", before, after, first)
+    contest.ready(f"jax {jax.__version__}", before, after, first, moved)
     while contest.again("train"):
         number += 1
         state, loss = epoch(number, state, X, y)

@@ -14,11 +14,13 @@ _KEPT_ELEMENTS = 1 << 22  # activations and deltas of a block of examples, for a
 _kept = threading.local()
 
 
-def _session(*arguments):
+def _session(plan, *arguments):
     """A session, the same one again if this thread has asked before: setting up takes time."""
     if not hasattr(_kept, "session"):
         _kept.session = lru_cache(maxsize=4)(Session)
-    return _kept.session(*arguments)
+    session = _kept.session(plan, *arguments)
+    session.take_noise_of(plan)
+    return session
 
 
 def _evaluate(mode, plan, theta, X, y, out, *, order=None, direction=None, check=False):
@@ -52,7 +54,7 @@ def losses(plan, theta, X, y):
 
 def gradient_norms(plan, theta, X, y, per_layer=False):
     """Norm of each example's gradient, (N,), or of its part in each layer, (N, L)."""
-    out = np.empty((len(X), len(plan.layers) if per_layer else 1), plan.dtype)
+    out = np.empty((len(X), len(plan.parametric) if per_layer else 1), plan.dtype)
     _evaluate(NORMS, plan, theta, X, y, out)
     return out if per_layer else out[:, 0]
 
@@ -111,7 +113,7 @@ def value_and_gradient(plan, theta, X, y, weights, scale):
 
 def clipped_gradient(plan, theta, X, y, weights, scale, clip):
     """``scale * sum_i weights_i clip(g_i)``, (P,), and norms before clipping, (N,) or (N, L)."""
-    norms = np.zeros((len(X), len(plan.layers) if clip.per_layer else 1), plan.dtype)
+    norms = np.zeros((len(X), len(plan.parametric) if clip.per_layer else 1), plan.dtype)
     gradient = _gradient(plan, theta, X, y, weights, scale, clip=clip, norms=norms)
     return gradient, norms if clip.per_layer else norms[:, 0]
 

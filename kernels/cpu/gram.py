@@ -8,7 +8,7 @@ block of examples each; a unit is a panel of the matrix's columns by some of its
 
 from .dense import TERMS
 from .jit import jit
-from .job import JOB, layer_at
+from .job import JOB, parametric_at
 from .layout import PANEL_VECTORS
 from .memory import load, pointer, store, store_first
 from .panels import transpose_block, vectors_in
@@ -83,8 +83,8 @@ def gram_unit(arena: Pointer, job: int, worker: int, queue: int, number: int):
     transposed = arena + (task.scratch + worker * task.scratch_size)
     entering = transposed + TERMS * width
     leaving, result = entering + ROWS * width, entering + 2 * ROWS * width
-    for i_layer in range(task.n_layers):
-        layer = layer_at(task, i_layer)
+    for i_layer in range(task.n_parametric):
+        layer = parametric_at(task, i_layer)
         _product(
             task, arena, entering, arena + task.ones, layer.input // task.capacity,
             layer.input_stride, layer.inputs, row, rows, column, transposed,

@@ -9,6 +9,8 @@ from .subroutine import record
 
 # Modes.
 OUTPUTS, LOSSES, EXAMPLE_GRADIENTS, NORMS, INNER_PRODUCTS, TRAIN, FACTORS, GRAM = range(8)
+# Scales of a batch's sum: given once for all; 1 / its weights; N / its number of examples.
+GIVEN, BY_WEIGHT, BY_COUNT = range(3)
 
 _INTEGERS = (
     "mode",
@@ -27,6 +29,9 @@ _INTEGERS = (
     "weigh",
     "add_noise",
     "gram_unit",
+    "draw_sample",
+    "add_divergence",
+    "sample_backward",
     "give_way",  # the system's: another thread may have the core
     "sleep",  # the system's, for as short as it can
     # Addresses of the buffer and of the tables.
@@ -35,6 +40,8 @@ _INTEGERS = (
     "arena",
     "layers",
     "n_layers",
+    "parametric",  # the layers that have parameters
+    "n_parametric",
     "units",
     "n_units",
     "bounds",  # int64: queue q has the units from bounds[q] to bounds[q + 1]
@@ -64,7 +71,11 @@ _INTEGERS = (
     "squared",  # whether the gradients are squared, element by element
     "noise_scale",  # whether to find out what it is
     "noisy",  # whether Gaussian noise is added to the sum
+    "langevin",  # whether it is that of SGLD, from step size and temperature
     "noise_seed",
+    # Which noise samples in the network are made from, see plan.Plan.
+    "draw",
+    "first_row",
     # Places in the arena.
     "theta",
     "slots",
@@ -92,7 +103,7 @@ _INTEGERS = (
     "capacity",  # rows of a workspace
     "tile",  # rows that go through all layers together
     "chunk",  # the most examples between two parameters sweeps
-    "normalise",  # whether the scale is 1 / the weights of the batch, worked out step by step
+    "scaling",  # GIVEN, or how the scale is worked out step by step
     "blocked",  # whether gradients are summed by blocks
     "steps",  # that are wanted of this run
     # The phase at hand, and its chunk by the position in the order.
@@ -132,6 +143,8 @@ _FLOATS = (
     "eps",
     "weight_decay",
     "lr_decay",
+    "prior_precision",
+    "temperature",
 )
 LAYER_BYTES, _UNIT_BYTES = LAYER.itemsize, UNIT.itemsize
 JOB = np.dtype([(name, np.int64) for name in _INTEGERS] + [(name, np.float64) for name in _FLOATS])
@@ -141,6 +154,12 @@ JOB = np.dtype([(name, np.int64) for name in _INTEGERS] + [(name, np.float64) fo
 def layer_at(job, number):
     """A layer's row of the LAYER table."""
     return record(job.layers + number * LAYER_BYTES, LAYER)
+
+
+@jit
+def parametric_at(job, number):
+    """Likewise, of the layers that have parameters."""
+    return record(job.parametric + number * LAYER_BYTES, LAYER)
 
 
 @jit

@@ -15,16 +15,21 @@ from math import prod
 
 import numpy as np
 
+from ..plan import DenseOp
 from .simd import VECTOR_BYTES
 
 PANEL_VECTORS = 4
 BLOCK = 128  # examples whose gradients are summed before blocks are; changes the bits
 BLOCKED_PARAMETERS = 131072  # the most parameters with which blocks are used; changes the bits
 
+DENSE, GAUSSIAN_SAMPLE = range(2)  # kinds of layers
+NOISE_GROUPS = 1 << 16  # of columns, that the noise of a layer may have
+
 LAYER = np.dtype(
     [
         (name, np.int64)
         for name in (
+            "kind",
             "inputs",
             "outputs",
             "activation",
@@ -41,11 +46,15 @@ LAYER = np.dtype(
             "transposed_rows",  # outputs padded to whole vectors
             "first_row",  # its parameters' number among the rows of all layers, biases included
             "first_block",  # likewise among blocks: a panel's weights by `lanes` rows, its bias
+            # Of samples:
+            "deviation",  # place of what is not their mean
+            "first_group",  # of columns of noise
         )
     ]
 )
 
-# A unit of the parameters sweep: `rows` input rows from `row` on, by one output panel.
+# A unit of the parameters sweep: `rows` input rows from `row` on, by one output panel. Layers count
+# without those that have no parameters.
 UNIT = np.dtype([(name, np.int64) for name in ("layer", "panel", "row", "rows", "has_bias")])
 
 
@@ -63,17 +72,21 @@ class Layout:
         self.lanes = VECTOR_BYTES // self.dtype.itemsize
         self.panel = PANEL_VECTORS * self.lanes
         self.layers = np.zeros(len(plan.layers), LAYER)
+        for number, (row, op) in enumerate(zip(self.layers, plan.layers, strict=True)):
+            row["kind"] = DENSE if isinstance(op, DenseOp) else GAUSSIAN_SAMPLE
+            row["inputs"], row["outputs"] = op.inputs, op.outputs
+            row["input_stride"], row["stride"] = self._stride(op.inputs), self._stride(op.outputs)
+            row["panels"] = self._panels(op.outputs)
+            row["first_group"] = number * NOISE_GROUPS
+        self._dense = [row for row in self.layers if row["kind"] == DENSE]
         self._packed_shapes = []  # place, shape of the panels, place in the flat order, widths
         weights = flat = first_row = blocks = 0
-        for row, op in zip(self.layers, plan.layers, strict=True):
+        for row, op in zip(self._dense, plan.parametric, strict=True):
             inputs, outputs = op.inputs, op.outputs
             bias_row = round_up(inputs, self.lanes)
             shape = self._panels(outputs), bias_row + 1, self._stride(outputs)
-            row["inputs"], row["outputs"] = inputs, outputs
             row["activation"] = activations.index(op.activation)
-            row["panels"], _, row["stride"] = shape
-            row["input_stride"], row["bias_row"] = self._stride(inputs), bias_row
-            row["transposed_rows"] = round_up(outputs, self.lanes)
+            row["bias_row"], row["transposed_rows"] = bias_row, round_up(outputs, self.lanes)
             row["weights"], row["flat"] = weights, flat
             row["first_row"], row["first_block"] = first_row, blocks
             self._packed_shapes.append((weights, shape, flat, inputs, outputs))
@@ -84,8 +97,10 @@ class Layout:
         self.parameters = weights
         self.blocks = blocks
         # Row width of everything that an example leaves behind in a workspace.
-        widths = [self._padded(op.outputs) for op in plan.layers]
-        self.width = self._padded(plan.inputs) + 2 * sum(widths)
+        widths = [
+            (2 if row["kind"] == DENSE else 3) * self._padded(row["outputs"]) for row in self.layers
+        ]
+        self.width = self._padded(plan.inputs) + int(sum(widths))
 
     def _stride(self, columns):
         return min(self.panel, round_up(columns, self.lanes))
@@ -108,21 +123,27 @@ class Layout:
         leaving = take(self.plan.inputs)
         for row, op in zip(self.layers, self.plan.layers, strict=True):
             row["input"], row["output"], row["delta"] = leaving, take(op.outputs), take(op.outputs)
+            if row["kind"] == GAUSSIAN_SAMPLE:
+                row["deviation"] = take(op.outputs)
             leaving = row["output"]
         return place
 
     def place_transposed(self, start):
         """Place the transposed weights from `start` on; return where they end."""
-        self.layers[0]["transposed"] = -1
+        self._dense[0]["transposed"] = -1
         self._transposed_shapes = []
         for row, (_, _, flat, inputs, outputs) in zip(
-            self.layers[1:], self._packed_shapes[1:], strict=True
+            self._dense[1:], self._packed_shapes[1:], strict=True
         ):
             shape = self._panels(inputs), round_up(outputs, self.lanes), self._stride(inputs)
             row["transposed"] = start
             self._transposed_shapes.append((start, shape, flat, inputs, outputs))
             start += prod(shape)
         return start
+
+    def parametric(self):
+        """The rows of `layers` that have parameters: a copy, of when everything has its place."""
+        return self.layers[self.layers["kind"] == DENSE]
 
     def units(self, workers):
         """The parameters sweep as a table of units, and the bounds of each worker's share."""
@@ -131,9 +152,8 @@ class Layout:
         while len(units) < 8 * workers and rows > self.lanes:
             rows //= 2
             units = self._units(rows)
-        columns = np.minimum(
-            self.layers["outputs"][units["layer"]] - units["panel"] * self.panel, self.panel
-        )
+        outputs = self.parametric()["outputs"][units["layer"]]
+        columns = np.minimum(outputs - units["panel"] * self.panel, self.panel)
         cost = (units["rows"] + units["has_bias"]) * -(-columns // self.lanes)
         middle = np.cumsum(cost) - cost / 2
         shares = np.arange(workers + 1) * (cost.sum() / workers)
@@ -143,7 +163,7 @@ class Layout:
         return np.array(
             [
                 (layer, panel, row, min(rows, op.inputs - row), row + rows >= op.inputs)
-                for layer, op in enumerate(self.plan.layers)
+                for layer, op in enumerate(self.plan.parametric)
                 for panel in range(self._panels(op.outputs))
                 for row in range(0, op.inputs, rows)
             ],

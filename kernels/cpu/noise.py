@@ -18,9 +18,9 @@ from .subroutine import Subroutine
 
 
 @jit(inline=True)
-def uniform_pair(group, row, step, seed, like):
+def uniform_pair(group, row, step, purpose, seed, like):
     """Two vectors of uniform numbers, of the kind that `like` names: in (0, 1], in [-1/2, 1/2]."""
-    a, b = _block(consecutive(8 * group) | (row << 32), step, NOISE, seed)
+    a, b = _block(consecutive(8 * group) | (row << 32), step, purpose, seed)
     a, b = as_integers(a, like), as_integers(b, like)
     if lanes(like) == 16:
         bits, a_bits, b_bits, a_unit, b_unit = 32, 31, 32, 2.0**-31, 2.0**-32
@@ -31,13 +31,13 @@ def uniform_pair(group, row, step, seed, like):
 
 
 @jit(inline=True)
-def normal_pair(group, row, step, seed, like):
+def normal_pair(group, row, step, purpose, seed, like):
     """The two vectors of standard normal numbers of a group of columns.
 
-    Their elements are those that `like`, a vector or a pointer, names; `row` counts over all
-    layers, and `seed` has the bits of an unsigned number.
+    Their elements are those that `like`, a vector or a pointer, names; `seed` has the bits of an
+    unsigned number.
     """
-    u, turn = uniform_pair(group, row, step, seed, like)
+    u, turn = uniform_pair(group, row, step, purpose, seed, like)
     radius = sqrt(-2.0 * log(u))
     cosine, sine = cos_sin_of_turns(turn)
     return radius * cosine, radius * sine
@@ -62,7 +62,7 @@ def add_noise(
     for r in range(rows):
         for c in range(0, columns, 2 * n):
             place, group = g + (r * stride + c), first_group + c // (2 * n)
-            first, second = normal_pair(group, first_row + r, step, seed, g)
+            first, second = normal_pair(group, first_row + r, step, NOISE, seed, g)
             _add(place, first, factor, columns - c)
             _add(place + n, second, factor, columns - c - n)
 
@@ -76,7 +76,7 @@ def add_to(out, plan, seed, step):
     add = C_SIGNATURE(add_noise.address(out.dtype))
     one = np.ones(1, out.dtype)
     flat = row = 0
-    for layer in plan.layers:
+    for layer in plan.parametric:
         rows, columns = layer.inputs + 1, layer.outputs  # of the weight, and the bias below
         g = out[flat:].ctypes.data
         add(g, columns, rows, columns, row, 0, step, seed, one.ctypes.data)

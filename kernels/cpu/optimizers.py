@@ -97,6 +97,17 @@ def _sgd_constants(k, job, lr):
 
 
 @jit
+def _sgld_constants(k, job, step_size):
+    k[0], k[1] = job.prior_precision, -0.5 * step_size
+
+
+@jit
+def noise_deviation(job, step_size):
+    """Standard deviation of what SGLD wants added to the gradient; 0 for a step of size 0."""
+    return 2.0 * math.sqrt(job.temperature / step_size) if step_size > 0.0 else 0.0
+
+
+@jit
 def _adam_constants(k, job, lr):
     first, second = 1.0 - _power(job.beta1, job.step + 1), 1.0 - _power(job.beta2, job.step + 1)
     k[0], k[1] = job.weight_decay, -lr / first
@@ -164,7 +175,9 @@ RULES = (
     ("rmsprop", 2, True),
     ("rmsprop", 3, True),
     ("adagrad", 1, False),
+    ("sgld", 0, False),
 )
+SGLD = len(RULES) - 1
 
 _sgd, _momentum = _over_rows(sgd, 0), _over_rows(momentum, 1)
 _adam, _adamw = _over_rows(adam, 2), _over_rows(adamw, 2)
@@ -191,6 +204,8 @@ def work_out_constants(k, job, lr):
         _adamw_constants(k, job, lr)
     elif job.rule <= 7:
         _rmsprop_constants(k, job, lr)
+    elif job.rule == SGLD:
+        _sgld_constants(k, job, lr)
     else:
         _adagrad_constants(k, job, lr)
 
@@ -201,7 +216,7 @@ def update(
     rows: int, vectors: int, k: Pointer,
 ):  # fmt: skip
     """Update `rows` x `vectors` of theta and state by the rule of that number in RULES."""
-    if rule == 0:
+    if rule == 0 or rule == SGLD:
         _sgd(theta, g, slot, slot_size, stride, rows, vectors, k)
     elif rule == 1:
         _momentum(theta, g, slot, slot_size, stride, rows, vectors, k)

@@ -10,7 +10,7 @@ import math
 
 from .dense import flush
 from .jit import jit
-from .job import JOB, NORMS, example_at, layer_at, weight_of
+from .job import JOB, NORMS, example_at, parametric_at, weight_of
 from .layout import PANEL_VECTORS
 from .memory import load, load_first, pointer, store, store_first
 from .panels import vector_of, vectors_in
@@ -45,8 +45,8 @@ def _squared_norm(place, jump, columns):
 @jit
 def _measure(job, space, row, rows, squares):
     """Leave the squared norm of each layer's part of each gradient, layer by layer."""
-    for number in range(job.n_layers):
-        layer = layer_at(job, number)
+    for number in range(job.n_parametric):
+        layer = parametric_at(job, number)
         a, a_stride = space + (layer.input + row * layer.input_stride), layer.input_stride
         delta, stride = space + (layer.delta + row * layer.stride), layer.stride
         a_jump, jump = job.capacity * a_stride, job.capacity * stride
@@ -74,10 +74,10 @@ def _clip(job, squares, rows, max_norms, coefficients, norms, left):
     for i in range(0, rows, n):
         here = min(n, rows - i)
         whole, clipped = splat(0.0, squares), splat(0.0, squares)
-        for number in range(job.n_layers):
+        for number in range(job.n_parametric):
             whole += load_first(squares + (number * job.tile + i), here)
         norm = sqrt(whole)
-        for number in range(job.n_layers):
+        for number in range(job.n_parametric):
             place = number * job.tile + i
             part = load_first(squares + place, here)
             c = _coefficient(job, sqrt(part) if job.per_layer else norm, max_norms[number])
@@ -97,7 +97,7 @@ def _report(job, example, i, loss, squares, norms):
         if job.norm_columns == 1:
             out[0] = norms[i]
         else:
-            for number in range(job.n_layers):
+            for number in range(job.n_parametric):
                 out[number] = math.sqrt(squares[number * job.tile + i])
 
 
@@ -105,8 +105,8 @@ def _report(job, example, i, loss, squares, norms):
 def _multiply(job, space, row, rows, coefficients, factors):
     """Multiply all deltas with their coefficients and the factors of the examples."""
     n = lanes(space)
-    for number in range(job.n_layers):
-        layer = layer_at(job, number)
+    for number in range(job.n_parametric):
+        layer = parametric_at(job, number)
         delta, stride = space + (layer.delta + row * layer.stride), layer.stride
         c = coefficients + number * job.tile
         for panel in range(layer.panels):
@@ -123,8 +123,8 @@ def _multiply(job, space, row, rows, coefficients, factors):
 def _square(job, space, row, rows):
     """Square what enters each layer, and its deltas: so the outer products are squared."""
     n = lanes(space)
-    for number in range(job.n_layers):
-        layer = layer_at(job, number)
+    for number in range(job.n_parametric):
+        layer = parametric_at(job, number)
         for i in range(row, row + rows):
             for v in range((layer.inputs + n - 1) // n):
                 place = vector_of(space + layer.input, layer.input_stride, job.capacity, i, v)
@@ -143,8 +143,8 @@ def weigh(
     Their losses and deltas have neither weight nor scale so far.
     """
     task = record(job, JOB)
-    squares, coefficients = scratch, scratch + task.n_layers * task.tile
-    norms = coefficients + task.n_layers * task.tile
+    squares, coefficients = scratch, scratch + task.n_parametric * task.tile
+    norms = coefficients + task.n_parametric * task.tile
     left, factors = norms + task.tile, norms + 2 * task.tile
     _measure(task, space, row, rows, squares)
     _clip(task, squares, rows, arena + task.max_norms, coefficients, norms, left)

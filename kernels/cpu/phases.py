@@ -6,9 +6,9 @@ import numpy as np
 
 from .gram import gram_units
 from .jit import jit
-from .job import FACTORS, GRAM, JOB, TRAIN, example_at, weight_of
+from .job import BY_COUNT, BY_WEIGHT, FACTORS, GRAM, JOB, TRAIN, example_at, weight_of
 from .memory import pointer
-from .optimizers import work_out_constants
+from .optimizers import noise_deviation, work_out_constants
 from .simd import Pointer
 from .subroutine import Subroutine, call, record
 from .sweeps import example_units, parameter_units
@@ -87,17 +87,21 @@ def _open_step(job, arena, team):
     if job.done == job.steps:
         disband(team)
         return
-    if job.rule >= 0:
-        learning_rate = pointer(job.rates, np.float64)[job.done]
-        work_out_constants(arena + job.constants, job, learning_rate)
+    first, end = _batch(job)
     job.batch_weight = _total_weight(job, 1, arena)
-    if job.normalise:
+    if job.scaling == BY_WEIGHT:
         job.scale = 1.0 / job.batch_weight if job.batch_weight != 0.0 else 0.0
+    elif job.scaling == BY_COUNT:
+        job.scale = job.examples / (end - first) if end > first else 0.0
     job.loss_scale = 1.0 if job.per_example else job.scale
     if job.noisy:
         (arena + job.noise_std)[0] = job.scale * job.noise_level
+    if job.rule >= 0:
+        learning_rate = pointer(job.rates, np.float64)[job.done]
+        work_out_constants(arena + job.constants, job, learning_rate)
+        if job.langevin:
+            (arena + job.noise_std)[0] = noise_deviation(job, learning_rate)
     job.batch_loss = job.loss_a = job.loss_b = job.loss_c = job.loss_d = job.square_sum = 0.0
-    first, _ = _batch(job)
     _open_chunk(job, team, first)
 
 

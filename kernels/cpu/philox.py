@@ -9,7 +9,8 @@ import numpy as np
 from .jit import entry, jit
 from .memory import load_unaligned, pointer_to, store_unaligned
 
-INITIAL_VALUES, SHUFFLES, SAMPLES, NOISE = range(4)  # purposes: the last word of the counter
+# Purposes: the last word of the counter.
+INITIAL_VALUES, SHUFFLES, SAMPLES, NOISE, LATENTS = range(5)
 _MASK = 0xFFFFFFFF
 _LANES = np.arange(8)  # of a vector of 64-bit integers
 

@@ -4,7 +4,7 @@ from time import perf_counter
 
 import numpy as np
 
-from . import atomics, gram, loss_functions, optimizers, sweeps
+from . import atomics, gaussian_sample, gram, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
 from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN
 from .layout import BLOCK, BLOCKED_PARAMETERS, Layout, round_up
@@ -22,7 +22,14 @@ _CHUNK_ELEMENTS = 1 << 22  # activations kept between the two sweeps
 _PARTIALS_ELEMENTS = 1 << 20  # gradients of blocks kept between the two sweeps
 _PAGE = 4096  # bytes; rows at multiples of it would share the same few cache lines
 
+# A partner compiles from the back, so what is compiled on demand stands first.
 SUBROUTINES = {
+    "weigh": weigh,
+    "add_noise": add_noise,
+    "gram_unit": gram.gram_unit,
+    "draw_sample": gaussian_sample.draw_sample,
+    "add_divergence": gaussian_sample.add_divergence,
+    "sample_backward": gaussian_sample.sample_backward,
     "work": work,
     "examples_unit": sweeps.examples_unit,
     "parameters_unit": sweeps.parameters_unit,
@@ -31,12 +38,10 @@ SUBROUTINES = {
     "activate": activate,
     "loss_and_delta": loss_functions.loss_and_delta,
     "update": optimizers.update,
-    "weigh": weigh,
-    "add_noise": add_noise,
-    "gram_unit": gram.gram_unit,
 }
 # Compiled when somebody asks for what they do.
-_ON_DEMAND = "weigh", "add_noise", "gram_unit"
+_SAMPLING = "draw_sample", "add_divergence", "sample_backward"
+_ON_DEMAND = "weigh", "add_noise", "gram_unit", *_SAMPLING
 
 
 def _aligned_zeros(size, dtype):
@@ -66,15 +71,19 @@ class Session:
         self._keeps = keeps
         self._size(batch_size, more)
         self._place(batch_size is None)
+        draws = len(plan.parametric) < len(plan.layers)
         for name in SUBROUTINES:
-            if name not in _ON_DEMAND:
+            if name not in _ON_DEMAND or (draws and name in _SAMPLING):
                 self._compile(name)
         self._team = _aligned_zeros(words_for(max_workers), np.dtype(np.int64))
         job["team"], job["give_way"] = _address(self._team), atomics.YIELD
         job["sleep"] = atomics.SLEEP
         self._one = _address(self.arena[job["ones"] :])
         job["address"], job["arena"] = _address(self.jobs), _address(self.arena)
+        self._parametric = layout.parametric()
         job["layers"], job["n_layers"] = _address(layout.layers), len(layout.layers)
+        job["parametric"], job["n_parametric"] = _address(self._parametric), len(self._parametric)
+        self.take_noise_of(plan)
         job["rule"] = -1 if optimizer is None else optimizers.rule_of(optimizer)
         for name in JOB.names[JOB.names.index("momentum") :]:
             job[name] = getattr(optimizer, name, 0.0)
@@ -82,6 +91,11 @@ class Session:
         self._packed, self._transposed = None, False  # the parameters' bits; also transposed?
         self._pace = None
         self._workers = 0  # that the last steps were shared by
+
+    def take_noise_of(self, plan):
+        """Let samples in the network be those of `plan`, which may differ in its noise."""
+        self.job["draw"] = np.uint64(plan.draw).astype(np.int64)
+        self.job["first_row"] = plan.first_row
 
     def bind(self, mode, X, y, weights, order=None):
         """Work on these data from now on; each of the last three may be None.
@@ -126,7 +140,7 @@ class Session:
         job = self.job
         job["per_example"], job["squared"] = True, squared
         if clip is not None:
-            layers = len(self.layout.layers)
+            layers = job["n_parametric"]
             job["clip"] = AUTOMATIC if clip.automatic else HARD
             job["per_layer"], job["gamma"] = clip.per_layer, clip.gamma
             self.arena[job["max_norms"] :][:layers] = clip.bounds(layers)
@@ -138,9 +152,12 @@ class Session:
         self.job["example_norms"], self.job["norm_columns"] = _address(out), out.shape[1]
 
     def add_noise(self, level, seed):
-        """Add Gaussian noise of that standard deviation, times the scale, to each gradient."""
+        """Add Gaussian noise of that standard deviation, times the scale, to each gradient.
+
+        None as `level`: the noise of SGLD.
+        """
         job = self.job
-        job["noisy"], job["noise_level"] = True, level
+        job["noisy"], job["langevin"], job["noise_level"] = True, level is None, level or 0.0
         job["noise_seed"] = np.uint64(seed).astype(np.int64)
         self._compile("add_noise")
 
@@ -196,7 +213,7 @@ class Session:
         job["flat_parameters"] = layout.plan.size
         take("zeros", panel)
         take("ones", panel)
-        take("max_norms", len(layout.layers))
+        take("max_norms", len(layout.plan.parametric))
         take("noise_std", 1)
         take("constants", optimizers.N_CONSTANTS)
         take("theta", size)
@@ -213,9 +230,10 @@ class Session:
         workspace = layout.place_workspace(job["capacity"])
         job["workspace_size"] = 0 if shared else workspace
         take("workspace", workspace * (1 if shared else self.max_workers))
-        needs = (panel + 1) * panel, (2 * len(layout.layers) + 3) * job["tile"]
+        needs = (panel + 1) * panel, (2 * len(layout.plan.parametric) + 3) * job["tile"]
         products = gram.scratch_size(panel) if self._keeps else 0
-        job["scratch_size"] = round_up(max(*needs, products), n)
+        samples = gaussian_sample.scratch_size(layout)
+        job["scratch_size"] = round_up(max(*needs, products, samples), n)
         take("scratch", job["scratch_size"] * self.max_workers)
         self.arena = _aligned_zeros(end, layout.dtype)
         self.arena[job["ones"] :][:panel] = 1.0

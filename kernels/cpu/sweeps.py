@@ -15,10 +15,11 @@ from .job import (
     example_at,
     layer_at,
     loss_weight_of,
+    parametric_at,
     places_of,
     unit_at,
 )
-from .layout import BLOCK, PANEL_VECTORS
+from .layout import BLOCK, GAUSSIAN_SAMPLE, PANEL_VECTORS
 from .memory import load, pointer, store
 from .panels import all_finite, clear, gather, scatter, transpose_block, vectors_in
 from .simd import Pointer, fma, lanes, splat, total
@@ -41,13 +42,17 @@ def _gather(job, arena, space, row, rows, position):
 
 
 @jit
-def _forward(job, arena, space, row, rows, position):
+def _forward(job, arena, space, row, rows, position, scratch):
     """Take the rows at `position` of the order through all layers."""
     n = lanes(arena)
     if not job.in_place:
         _gather(job, arena, space, row, rows, position)
     for i in range(job.n_layers):
         layer = layer_at(job, i)
+        if layer.kind == GAUSSIAN_SAMPLE:
+            this = job.layers + i * LAYER_BYTES
+            call(job.draw_sample, (job.address, this, space, row, rows, position, scratch))
+            continue
         a, a_row = space + (layer.input + row * layer.input_stride), layer.input_stride
         a_panel = job.capacity * a_row
         if i == 0 and job.in_place:
@@ -63,10 +68,17 @@ def _forward(job, arena, space, row, rows, position):
 
 
 @jit
-def _backward(job, arena, space, row, rows, scratch):
+def _backward(job, arena, space, row, rows, position, scratch):
     """From the deltas of the last layer to those of the first."""
     for i in range(job.n_layers - 1, 0, -1):
-        backward(job, arena, layer_at(job, i), layer_at(job, i - 1), space, row, rows, scratch)
+        layer, below = layer_at(job, i), layer_at(job, i - 1)
+        if layer.kind == GAUSSIAN_SAMPLE:
+            this = job.layers + i * LAYER_BYTES
+            call(job.sample_backward, (
+                job.address, this, this - LAYER_BYTES, space, row, rows, position, scratch,
+            ))  # fmt: skip
+        else:
+            backward(job, arena, layer, below, space, row, rows, scratch)
 
 
 @jit
@@ -78,6 +90,17 @@ def _loss_and_delta(job, space, row, rows, position, losses, scratch):
 
 
 @jit
+def _add_divergences(job, space, row, rows, position, losses, scratch):
+    """What the layers that draw samples add to the losses."""
+    for i in range(job.n_layers):
+        if layer_at(job, i).kind == GAUSSIAN_SAMPLE:
+            this = job.layers + i * LAYER_BYTES
+            call(job.add_divergence, (
+                job.address, this, space, row, rows, position, losses, scratch,
+            ))  # fmt: skip
+
+
+@jit
 def _weigh(job, arena, space, row, rows, position, scratch):
     call(job.weigh, (job.address, arena, space, row, rows, position, scratch))
 
@@ -85,10 +108,11 @@ def _weigh(job, arena, space, row, rows, position, scratch):
 @jit
 def _examples(job, arena, space, row, rows, position, scratch):
     """Forward, loss and backward for a tile of rows; `position` counts within the chunk."""
-    _forward(job, arena, space, row, rows, job.first + position)
-    losses = arena + (job.losses + position)
-    _loss_and_delta(job, space, row, rows, job.first + position, losses, scratch)
-    _backward(job, arena, space, row, rows, scratch)
+    at, losses = job.first + position, arena + (job.losses + position)
+    _forward(job, arena, space, row, rows, at, scratch)
+    _loss_and_delta(job, space, row, rows, at, losses, scratch)
+    _add_divergences(job, space, row, rows, at, losses, scratch)
+    _backward(job, arena, space, row, rows, at, scratch)
     if job.per_example:
         _weigh(job, arena, space, row, rows, position, scratch)
 
@@ -141,7 +165,7 @@ def _sum_block(job, arena, space, block, rows):
     partial = arena + (job.partials + block * job.parameters)
     for u in range(job.n_units):
         unit = unit_at(job, u)
-        layer = layer_at(job, unit.layer)
+        layer = parametric_at(job, unit.layer)
         weight, bias = places_of(layer, unit)
         gradient(job, arena, partial + weight, partial + bias, layer, unit, space, rows, True)
 
@@ -232,7 +256,7 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
     task = record(job, JOB)
     n = lanes(arena)
     unit = unit_at(task, pointer(task.bounds, np.int64)[queue] + number)
-    layer = layer_at(task, unit.layer)
+    layer = parametric_at(task, unit.layer)
     vectors = vectors_in(layer.outputs, unit.panel, n)
     weight, bias = places_of(layer, unit)
     g_weight, g_bias = arena + (task.gradient + weight), arena + (task.gradient + bias)
@@ -287,7 +311,7 @@ def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
         inputs = layer_at(task, 0).inputs
         if not all_finite(pointer(task.X, arena) + first * inputs, rows * inputs):
             task.not_finite = 1
-    _forward(task, arena, space, 0, rows, first)
+    _forward(task, arena, space, 0, rows, first, scratch)
     if task.mode == OUTPUTS:
         for i in range(rows):
             target = out + (first + i) * last.outputs
@@ -296,19 +320,20 @@ def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
     losses = out + first if task.mode == LOSSES else scratch + 2 * task.tile
     _loss_and_delta(task, space, 0, rows, first, losses, scratch)
     if task.mode == LOSSES:
+        _add_divergences(task, space, 0, rows, first, losses, scratch)
         return
-    _backward(task, arena, space, 0, rows, scratch)
+    _backward(task, arena, space, 0, rows, first, scratch)
     if task.mode == NORMS:
         _weigh(task, arena, space, 0, rows, first, scratch)
     elif task.mode == EXAMPLE_GRADIENTS:
         for i in range(rows):
-            for i_layer in range(task.n_layers):
-                layer = layer_at(task, i_layer)
+            for i_layer in range(task.n_parametric):
+                layer = parametric_at(task, i_layer)
                 place = (first + i) * task.flat_parameters + layer.flat
                 example_gradient(task, out + place, layer, space, i)
     elif task.mode == INNER_PRODUCTS:
         for i in range(rows):
             out[first + i] = 0.0
-        for i_layer in range(task.n_layers):
-            layer = layer_at(task, i_layer)
+        for i_layer in range(task.n_parametric):
+            layer = parametric_at(task, i_layer)
             inner_products(task, arena, out + first, layer, space, rows, scratch)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..plan import Batches
-from .job import TRAIN
+from .job import BY_COUNT, BY_WEIGHT, GIVEN, TRAIN
 from .session import Session
 from .threads import get_threads
 
@@ -71,8 +71,9 @@ class Training:
         self._session = session = Session(plan, get_threads(), batch_size, optimizer, more)
         session.bind(TRAIN, X, y, weights)
         job = session.job
-        job["normalise"] = scale is None
-        job["scale"] = scale or 0.0
+        job["scaling"] = {None: BY_WEIGHT, "sum": BY_COUNT}.get(scale, GIVEN)
+        if job["scaling"] == GIVEN:
+            job["scale"] = scale
         if clip is not None or monitor:
             session.treat_each(clip)
         if noise is not None:

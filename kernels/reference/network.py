@@ -6,7 +6,8 @@ and whoever trains it looks at those, so NumPy's warnings are silenced.
 
 import numpy as np
 
-from . import dense
+from ..plan import DenseOp
+from . import dense, gaussian_sample
 from .loss_functions import LOSSES
 
 
@@ -101,21 +102,21 @@ def value_and_gradient(plan, theta, X, y, weights, scale):
     >>> value_and_gradient(plan, theta, X, y, np.array([1.0, 0.5]), 1.0)
     (4.5, array([6., 3.]))
     """
-    _, X, y, weights = counted(X, y, weights)
-    per_example, layers = backpropagate(plan, theta, X, y)
+    rows, X, y, weights = counted(X, y, weights)
+    per_example, layers = backpropagate(plan, theta, X, y, rows)
     loss_sum = float(np.sum(weights * per_example, dtype=np.float64))
     return scale * loss_sum, gradient_sum(layers, scale * weights)
 
 
 def counted(X, y, weights):
-    """Which examples have a weight other than 0, (N,), and X, y and weights of those.
+    """The rows with a weight other than 0, and X, y and weights of those.
 
     They are left out and not multiplied by 0, for 0 * inf is not 0.
     """
     if weights is None:
         weights = np.ones(len(X), dtype=X.dtype)
-    which = weights != 0
-    return which, X[which], y[which], weights[which]
+    rows = np.flatnonzero(weights)
+    return rows, X[rows], y[rows], weights[rows]
 
 
 def gradient_sum(layers, coefficients):
@@ -126,45 +127,78 @@ def gradient_sum(layers, coefficients):
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def backpropagate(plan, theta, X, y):
-    """Losses (N,), and of each layer what enters it and its delta, (N, inputs) and (N, outputs).
+def backpropagate(plan, theta, X, y, rows=None, step=0):
+    """Losses (N,), and of each layer with parameters what enters it and its delta.
 
-    Every example goes on its own: no sum over examples occurs here.
+    Those are (N, inputs) and (N, outputs). Every example goes on its own: no sum over examples
+    occurs here. `rows` and `step` say which noise they meet, as for `forward`.
     """
-    activations, derivatives = forward(plan, theta, X)
-    per_example, by_output = LOSSES[plan.loss](activations[-1], y)
-    deltas = backward(plan, theta, derivatives, by_output)
-    return per_example, list(zip(activations[:-1], deltas, strict=True))
+    activations, derivatives = forward(plan, theta, X, rows, step)
+    losses, by_output = LOSSES[plan.loss](activations[-1], y)
+    for a in _distributions(plan, activations):
+        losses = losses + gaussian_sample.divergence(a)
+    return losses, backward(plan, theta, activations, derivatives, by_output)
+
+
+def _distributions(plan, activations):
+    """What enters each layer that draws a sample."""
+    return [
+        a
+        for layer, a in zip(plan.layers, activations[:-1], strict=True)
+        if not isinstance(layer, DenseOp)
+    ]
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def forward(plan, theta, X):
-    """Activations entering each layer and leaving the last, and derivatives of each layer."""
+def forward(plan, theta, X, rows=None, step=0):
+    """Activations entering each layer and leaving the last, and derivatives of each layer.
+
+    In place of derivatives, a layer that draws a sample has what its `backward` needs. Its noise is
+    that of these `rows`, by default 0 to N - 1, and of the training step.
+    """
+    if rows is None:
+        rows = np.arange(len(X))
     activations, derivatives = [X], []
-    for layer, (weight, bias) in zip(plan.layers, parameters(plan, theta), strict=True):
-        a, derivative = dense.forward(activations[-1], weight, bias, layer.activation)
+    parts = iter(parameters(plan, theta))
+    for number, layer in enumerate(plan.layers):
+        if isinstance(layer, DenseOp):
+            a, derivative = dense.forward(activations[-1], *next(parts), layer.activation)
+        else:
+            eps = gaussian_sample.noise(plan, number, rows, step)
+            a, derivative = gaussian_sample.forward(activations[-1], eps)
         activations.append(a)
         derivatives.append(derivative)
     return activations, derivatives
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def backward(plan, theta, derivatives, by_output):
-    """Deltas of each layer, given each example's derivative by the outputs, (N, K)."""
-    deltas = []
-    for (weight, _), derivative in zip(
-        reversed(parameters(plan, theta)), reversed(derivatives), strict=True
+def backward(plan, theta, activations, derivatives, by_output, divergence=True):
+    """What enters each layer with parameters, and its delta.
+
+    Given is each example's derivative by the outputs, (N, K), of a loss that holds the divergences
+    of sampled distributions too, or does not.
+    """
+    pairs, parts = [], reversed(parameters(plan, theta))
+    for layer, a, derivative in zip(
+        reversed(plan.layers), reversed(activations[:-1]), reversed(derivatives), strict=True
     ):
-        delta = by_output * derivative
-        deltas.insert(0, delta)
-        by_output = dense.backward(delta, weight)
-    return deltas
+        if isinstance(layer, DenseOp):
+            delta = by_output * derivative
+            pairs.insert(0, (a, delta))
+            weight, _ = next(parts)
+            by_output = dense.backward(delta, weight)
+        else:
+            by_output = gaussian_sample.backward(by_output, derivative)
+            if divergence:
+                by_output = by_output + gaussian_sample.divergence_gradient(a)
+    return pairs
 
 
 def parameters(plan, theta):
-    """Weight and bias of each layer, views of theta."""
-    ends = np.cumsum([layer.size for layer in plan.layers])
+    """Weight and bias of each layer that has them, views of theta."""
+    layers = plan.parametric
+    ends = np.cumsum([layer.size for layer in layers])
     return [
         (part[: -layer.outputs].reshape(layer.shapes["weight"]), part[-layer.outputs :])
-        for layer, part in zip(plan.layers, np.split(theta, ends[:-1]), strict=True)
+        for layer, part in zip(layers, np.split(theta, ends[:-1]), strict=True)
     ]

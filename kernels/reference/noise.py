@@ -9,6 +9,8 @@ import numpy as np
 
 from .philox import LOW, NOISE, philox4x32
 
+_QUARTERS = np.array([1, 1j, -1, -1j])
+
 
 def gaussian_noise(plan, seed, step):
     """Standard normal numbers, one for each parameter.
@@ -34,27 +36,38 @@ def gaussian_noise(plan, seed, step):
     array([ 0.091,  1.276, -2.219, -0.951])
     """
     layers, first = [], 0
-    for layer in plan.layers:
+    for layer in plan.parametric:
         rows = np.arange(first, first + layer.inputs + 1)  # of the weight, and the bias
-        layers.append(_normal_rows(rows, layer.outputs, seed, step, np.dtype(plan.dtype)).ravel())
+        layers.append(normal_rows(rows, layer.outputs, seed, step, np.dtype(plan.dtype)).ravel())
         first += len(rows)
     return np.concatenate(layers)
 
 
-def _normal_rows(rows, columns, seed, step, dtype):
-    """Normal numbers for the rows of parameters with these numbers, (len(rows), columns)."""
-    half = 64 // dtype.itemsize  # columns come in groups: first coordinates, then as many second
-    groups = -(-columns // (2 * half))
-    u, turn = uniform_pairs(rows, groups, seed, step, dtype)
+def normal_rows(rows, columns, seed, step, dtype, purpose=NOISE, first_group=0):
+    """Normal numbers for the rows with these numbers, (len(rows), columns).
+
+    Columns come in groups, and the first of these has the number `first_group`.
+
+    Examples
+    --------
+    >>> normal_rows(np.arange(2), 2, seed=0, step=0, dtype=np.dtype("float64")).round(3)
+    array([[ 0.091,  1.276],
+           [-2.219, -0.951]])
+    """
+    half = 64 // dtype.itemsize  # of the columns of a group: first coordinates, then second
+    groups = first_group + np.arange(-(-columns // (2 * half)))
+    pairs = uniform_pairs(rows, groups, seed, step, dtype, purpose)
+    u, turn = np.array(pairs, dtype=np.float64)  # so that numbers are right to their last bits
     radius = np.sqrt(-2 * np.log(u))
-    angle = 2 * np.pi * turn
-    pair = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    by_group = pair.reshape(len(rows), 2, groups, half).swapaxes(1, 2)
-    return by_group.reshape(len(rows), -1)[:, :columns]
+    quarters = np.round(4 * turn)  # done exactly, so that coordinates near 0 keep their digits
+    direction = _QUARTERS[quarters.astype(int) % 4] * np.exp(2j * np.pi * (turn - quarters / 4))
+    pair = np.stack([radius * direction.real, radius * direction.imag], axis=1)
+    by_group = pair.reshape(len(rows), 2, len(groups), half).swapaxes(1, 2)
+    return by_group.reshape(len(rows), -1)[:, :columns].astype(dtype)
 
 
-def uniform_pairs(rows, groups, seed, step, dtype):
-    """What the numbers of so many groups of columns are made of.
+def uniform_pairs(rows, groups, seed, step, dtype, purpose=NOISE):
+    """What the numbers in these groups of columns are made of.
 
     Returns
     -------
@@ -65,13 +78,13 @@ def uniform_pairs(rows, groups, seed, step, dtype):
 
     Examples
     --------
-    >>> u, turn = uniform_pairs(np.arange(3), groups=1, seed=0, step=0, dtype=np.dtype("float32"))
+    >>> u, turn = uniform_pairs(np.arange(3), [0], seed=0, step=0, dtype=np.dtype("float32"))
     >>> u.shape, bool(u.min() > 0), bool(abs(turn).max() <= 0.5)
     ((3, 16), True, True)
     """
-    block = np.arange(8 * groups, dtype=np.uint64)
+    block = np.add.outer(8 * np.asarray(groups, np.uint64), np.arange(8, dtype=np.uint64)).ravel()
     row = rows.astype(np.uint64)[:, None]
-    counter = block, row, np.uint64(step & LOW), np.uint64(NOISE)
+    counter = block, row, np.uint64(step & LOW), np.uint64(purpose)
     w0, w1, w2, w3 = philox4x32(counter, key=(seed & LOW, seed >> 32))
     if dtype == np.float32:  # 32 bits each: a block makes two pairs
         a = np.stack([w0, w1], axis=2).reshape(len(rows), -1)

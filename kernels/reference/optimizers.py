@@ -1,4 +1,4 @@
-"""The optimizers, as PyTorch defines them (torch.optim in its documentation, version 2).
+"""The optimizers, as PyTorch defines them (torch.optim in its documentation, version 2), and SGLD.
 
 Each updates theta and its state arrays, the slots, in place. All parameters decay, biases too.
 In the formulas g is the gradient, t the step counted from 1, and all products are elementwise.
@@ -124,4 +124,21 @@ def adagrad(theta, slots, gradient, optimizer, lr, step):
     theta -= lr / (1 + step * optimizer.lr_decay) * gradient / (np.sqrt(square_sum) + optimizer.eps)
 
 
-OPTIMIZERS = {rule.__name__: rule for rule in (sgd, adam, adamw, rmsprop, adagrad)}
+def sgld(theta, slots, gradient, optimizer, lr, step):
+    """Stochastic gradient Langevin dynamics (Welling and Teh, ICML 2011, equation 4).
+
+    With step size e (the argument `lr`), prior precision p, temperature T and xi from N(0, 1)::
+
+        theta <- theta - e / 2 (g + p theta) + sqrt(e T) xi
+
+    The last term is in the gradient already: noise of `noise_deviation`, times -e / 2.
+    """
+    theta -= lr / 2 * (gradient + optimizer.prior_precision * theta)
+
+
+def noise_deviation(optimizer, lr):
+    """Standard deviation of what `sgld` wants added to the gradient; 0 for a step of size 0."""
+    return 2 * math.sqrt(optimizer.temperature / lr) if lr else 0.0
+
+
+OPTIMIZERS = {rule.__name__: rule for rule in (sgd, adam, adamw, rmsprop, adagrad, sgld)}

@@ -80,11 +80,12 @@ def clipped_gradient(plan, theta, X, y, weights, scale, clip):
     >>> clipped_gradient(plan, theta, X, y, None, 1.0, clip)
     (array([3., 4.]), array([ 0., 10.]))
     """
-    which, X, y, weights = counted(X, y, weights)
-    _, layers = backpropagate(plan, theta, X, y)
+    examples = len(X)
+    rows, X, y, weights = counted(X, y, weights)
+    _, layers = backpropagate(plan, theta, X, y, rows)
     layers, before = clipped(layers, clip)
-    all_norms = np.zeros((len(which), *before.shape[1:]), dtype=before.dtype)
-    all_norms[which] = before
+    all_norms = np.zeros((examples, *before.shape[1:]), dtype=before.dtype)
+    all_norms[rows] = before
     return gradient_sum(layers, scale * weights), all_norms
 
 
@@ -114,8 +115,8 @@ def second_moments(plan, theta, X, y, weights, scale):
     >>> second_moments(plan, theta, X, y, None, 0.5)
     array([8., 2.])
     """
-    _, X, y, weights = counted(X, y, weights)
-    _, layers = backpropagate(plan, theta, X, y)
+    rows, X, y, weights = counted(X, y, weights)
+    _, layers = backpropagate(plan, theta, X, y, rows)
     squares = [(a * a, delta * delta) for a, delta in layers]  # of an outer product, elementwise
     return gradient_sum(squares, scale * weights)
 
@@ -309,7 +310,7 @@ def gradients(layers, out=None):
 
 def layers_of_outputs(plan, theta, X):
     """`layers` with outputs in place of the loss: K rows for each example, one for each output."""
-    activations, derivatives = forward(plan, theta, np.repeat(X, plan.outputs, axis=0))
+    rows = np.repeat(np.arange(len(X)), plan.outputs)
+    activations, derivatives = forward(plan, theta, X[rows], rows)
     by_output = np.tile(np.eye(plan.outputs, dtype=X.dtype), (len(X), 1))
-    deltas = backward(plan, theta, derivatives, by_output)
-    return list(zip(activations[:-1], deltas, strict=True))
+    return backward(plan, theta, activations, derivatives, by_output, divergence=False)

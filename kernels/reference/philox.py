@@ -17,6 +17,7 @@ INITIAL_VALUES = 0
 SHUFFLES = 1
 SAMPLES = 2
 NOISE = 3
+LATENTS = 4
 
 
 def philox4x32(counter, key):

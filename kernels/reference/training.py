@@ -7,7 +7,7 @@ import numpy as np
 from ..plan import Batches
 from .network import backpropagate, gradient_sum
 from .noise import gaussian_noise
-from .optimizers import update
+from .optimizers import noise_deviation, update
 from .per_example import clipped, norms
 
 STATE = (
@@ -46,12 +46,14 @@ class Training:
     sampler : callable, optional
         Called with this training when the first step of an epoch is due, or the first one at all,
         and returns the epoch's `Batches`. None: all examples in order.
-    scale : float, optional
+    scale : float or "sum", optional
         A step follows ``scale * sum_i w_i g_i``. None: 1 / sum_i w_i, or 0 if that sum is 0.
+        "sum": N / n in a batch of n examples, as if it were all N.
     clip : optional
         What becomes of each g_i before the sum: see `per_example.clipped`.
     noise : pair, optional
         A standard deviation and a seed: to the sum is added as much Gaussian noise, times `scale`.
+        None as deviation: the noise of the optimizer "sgld".
     monitor : sequence of str
         Of "losses", "gradient_norms" and "noise_scale": which of the attributes below are kept.
 
@@ -191,13 +193,18 @@ class Training:
     @np.errstate(over="ignore", invalid="ignore")  # as in `network`: the loss will tell
     def _take_step(self, lr):
         """Whether the step could be taken: from a finite loss."""
-        rows, weights = self._batch()
+        batch, weights = self._batch()
+        rows, weights = batch[weights != 0], weights[weights != 0]  # for 0 * inf is not 0
         weight_sum = float(weights.sum(dtype=np.float64))
         scale = self._scale
         if scale is None:
             scale = 1 / weight_sum if weight_sum else 0.0
+        elif scale == "sum":
+            scale = len(self._X) / len(batch) if len(batch) else 0.0
 
-        losses, layers = backpropagate(self._plan, self._theta, self._X[rows], self._y[rows])
+        losses, layers = backpropagate(
+            self._plan, self._theta, self._X[rows], self._y[rows], rows, self.step
+        )
         loss_sum = float(np.sum(weights * losses, dtype=np.float64))
         if not math.isfinite(loss_sum):
             return False
@@ -213,7 +220,11 @@ class Training:
             self._compare_gradients(layers, weights.astype(np.float64) / weight_sum)
         if self._noise is not None:
             deviation, seed = self._noise
-            gradient += scale * deviation * gaussian_noise(self._plan, seed, self.step)
+            if deviation is None:
+                deviation = noise_deviation(self._optimizer, lr)
+            else:
+                deviation *= scale
+            gradient += deviation * gaussian_noise(self._plan, seed, self.step)
 
         update(self._theta, self._slots, gradient, self._optimizer, lr, self.step)
         self.step += 1
@@ -238,7 +249,7 @@ class Training:
         self.signal_sum += (square_mean - q * mean_square) / (1 - q)
 
     def _batch(self):
-        """The rows of the current batch and their weights; rows of weight 0 are left out."""
+        """The rows of the current batch and their weights."""
         if self._epoch_batches is None:
             self._epoch_batches = Batches() if self._sampler is None else self._sampler(self)
             self.probabilities = self._epoch_batches.probabilities
@@ -250,5 +261,4 @@ class Training:
         if weights is None:
             weights = self._weights
         rows = rows[starts[self.batch] : starts[self.batch + 1]]
-        rows = rows[weights[rows] != 0]  # not multiplied by 0, for 0 * inf is not 0
         return rows, weights[rows]

@@ -22,7 +22,7 @@ from fastbatch.kernels import cpu
 from fastbatch.kernels.cpu import evaluation, session, training
 from fastbatch.kernels.cpu.activations import NAMES
 from fastbatch.samplers import sampling
-from fastbatch.verification import CASES, DTYPES, OPTIMIZERS, Case
+from fastbatch.verification import CASES, DTYPES, OPTIMIZERS, SAMPLE, Case
 
 NO_ACCESS, READ_ONLY = 0, 1
 TREATED = {"clip": PerExampleClip(0.5), "noise": (0.1, 5), "monitor": ALL}
@@ -75,7 +75,7 @@ class Guard:
 def shapes(count):
     """Networks and batches of any size, the same at every call."""
     rng = np.random.default_rng(0)
-    losses = [(case.loss, case.labels) for case in CASES.values()]
+    losses = [(case.loss, case.labels) for case in CASES.values() if SAMPLE not in case.activations]
     for number in range(count):
         depth = int(rng.integers(1, 5))
         widths = tuple(int(2 ** rng.uniform(0, 7.2)) for _ in range(depth + 1))
@@ -84,6 +84,11 @@ def shapes(count):
         examples = int(2 ** rng.uniform(0, 8.3))
         name = f"{number}: {widths} {activations} {loss} x{examples}"
         yield Case(name, widths, activations, loss, examples, labels)
+        if number % 3 == 0:  # and the same behind a layer that draws a sample
+            latent = int(2 ** np.random.default_rng(number).uniform(0, 7.2))
+            widths = widths[0], 2 * latent, latent, *widths[1:]
+            drawing = ("identity", SAMPLE, *activations)
+            yield Case(f"{name}, sampled", widths, drawing, loss, examples, labels)
 
 
 def run_all(case, dtype, guard, optimizer, batch_size):
@@ -93,6 +98,8 @@ def run_all(case, dtype, guard, optimizer, batch_size):
     for w in (None, weights):
         print(case.name, dtype, "unweighted" if w is None else "weighted")
         assert all(np.isfinite(answer).all() for answer in answers(plan, theta, X, y, w))
+        if w is not None and not w.any():
+            continue  # there is nothing to draw from
         for sampler, treated in (("shuffle", {}), ("sequential", {}), ("poisson", TREATED)):
             print(case.name, dtype, optimizer, batch_size, sampler)
             options = sampling(sampler, cpu, X, w, batch_size=batch_size, seed=0)

@@ -14,9 +14,9 @@ import numpy as np
 from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, reference
 from fastbatch.kernels.cpu import session, threads
-from fastbatch.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastbatch.optimizers import SGD, SGLD, Adagrad, Adam, AdamW, RMSprop
 from fastbatch.samplers import sampling
-from fastbatch.verification import DTYPES, Case
+from fastbatch.verification import DTYPES, SAMPLE, Case
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Run:
     epochs: int = 3
     weighted: bool = False
     sampler: str = "shuffle"
+    reduction: str = "mean"
     clip: Any = None
     noise: Any = None
     monitor: tuple[str, ...] = ()
@@ -66,7 +67,15 @@ class Run:
             X,
             y,
             weights,
-            **sampling(self.sampler, kernels, X, weights, batch_size=self.batch_size, seed=3),
+            **sampling(
+                self.sampler,
+                kernels,
+                X,
+                weights,
+                batch_size=self.batch_size,
+                seed=3,
+                reduction=self.reduction,
+            ),
             clip=self.clip,
             noise=self.noise,
             monitor=self.monitor,
@@ -124,6 +133,23 @@ RUNS = dict(
         _run(
             "monitored", (33, 20, 70, 1), ("relu", "elu"), "squared_error", 90, 32, Adam(0.01),
             weighted=True, monitor=ALL,
+        ),
+        _run(
+            "variational", (9, 70, 66, 33, 9), ("relu", "identity", SAMPLE), "squared_error",
+            60, 17, Adam(0.01), weighted=True,
+        ),
+        _run(
+            "variational blocks", (4, 6, 3, 4), ("identity", SAMPLE), "binary_cross_entropy", 700,
+            301, SGD(0.01, momentum=0.9), epochs=2, clip=PerExampleClip(0.5, per_layer=True),
+            sampler="replacement", monitor=ALL,
+        ),
+        _run(
+            "posterior", (18, 67, 3), ("tanh",), "cross_entropy", 40, 7, SGLD(1e-3),
+            weighted=True, reduction="sum", noise=(None, 2**64 - 1),
+        ),
+        _run(
+            "posterior by blocks", (4, 9, 3), ("silu",), "huber", 700, 301, SGLD(1e-4), epochs=2,
+            reduction="sum", sampler="poisson", noise=(None, 11), monitor=ALL,
         ),
     ]
 )  # fmt: skip

@@ -15,9 +15,9 @@ each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 # In units of eps times the radius. NumPy promises 4 ulp for log, cos and sin: the root leaves half
 # of the 4 eps of log, and 4 ulp of a cosine are 2 eps; the angle, rounded twice, is wrong by eps,
-# and at most pi; root and product round. Where u is near 1, an ulp of it is much to log(u), and to
-# the radius: but u is rounded before, and has the same bits however it is computed.
-ERROR = 2 + 2 + np.pi + 1
+# and at most pi / 4; root and product round. Where u is near 1, an ulp of it is much to log(u), and
+# to the radius: but u is rounded before, and has the same bits however it is computed.
+ERROR = 2 + 2 + np.pi / 4 + 1
 
 
 def plan_of(*widths, dtype):
