@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fastbatch.commands import doctor, inspect, predict, train, verify, warmup
+from fastbatch.commands import doctor, explain, inspect, predict, train, verify, warmup
 from fastbatch.run import DivergenceError
 
 USER_ERROR = 2
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = Parser(prog="fastbatch", description="Train neural networks on CPUs, fast.")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="command")
-    for command in (train, predict, inspect, warmup, doctor, verify):
+    for command in (train, predict, inspect, explain, warmup, doctor, verify):
         name = command.__name__.rpartition(".")[2]
         summary = (command.__doc__ or "").splitlines()[0]
         subparser = subparsers.add_parser(name, help=summary, description=summary)

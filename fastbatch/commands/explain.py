@@ -1,0 +1,160 @@
+"""Show what a mini-batch averages: claims, each put to the test on this machine."""
+
+import argparse
+import io
+import textwrap
+import time
+from collections.abc import Iterator
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbatch.claims import CLAIMS, Claim, Table
+
+LINE = 100
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>What a mini-batch averages</title>
+<style>
+body {{ max-width: 60em; margin: 2em auto; padding: 0 1em; font: 16px/1.5 sans-serif; }}
+table {{ border-collapse: collapse; margin: 1em 0; font-size: 14px; }}
+caption {{ text-align: left; font-style: italic; }}
+th, td {{ padding: 0.2em 0.8em; border-bottom: 1px solid #ddd; text-align: right; }}
+th {{ vertical-align: bottom; }}
+th:first-child, td:first-child {{ text-align: left; }}
+.holds {{ color: #060; }}
+.fails {{ color: #b00; font-weight: bold; }}
+svg {{ max-width: 100%; height: auto; }}
+</style>
+</head>
+<body>
+<h1>What a mini-batch averages</h1>
+{body}
+</body>
+</html>
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    known = ", ".join(map(str, CLAIMS))
+    add("numbers", nargs="*", type=int, metavar="NUMBER", help=f"which of {known} (default: all)")
+    add("--html", metavar="FILE", help="write one page with all numbers and pictures")
+    add("--pictures", metavar="FOLDER", help="write the pictures as SVG")
+    parser.epilog = (
+        "Everything is computed when it is asked for. The exit status is 1 if any claim does not "
+        "hold. docs/minibatch.md tells why they are true."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Put the claims to the test, one after the other."""
+    for number in arguments.numbers:
+        if number not in CLAIMS:
+            known = ", ".join(map(str, CLAIMS))
+            raise ValueError(f"no claim {number}, expected some of {known}")
+    if (arguments.html or arguments.pictures) and find_spec("matplotlib") is None:
+        raise ImportError("pictures are drawn with matplotlib: pip install 'fastbatch[plot]'")
+    folder = Path(arguments.html).parent if arguments.html else Path()
+    if not folder.is_dir():
+        raise ValueError(f"--html {arguments.html}: no such folder, expected an existing one")
+
+    start = time.perf_counter()
+    sections, failed = [], []
+    for number in arguments.numbers or CLAIMS:
+        claim = CLAIMS[number]()
+        print("\n".join(_report(number, claim)), flush=True)
+        if not claim.holds:
+            failed.append(number)
+        name, picture = CLAIMS[number].__name__, ""
+        if arguments.html or arguments.pictures:
+            picture = _picture(name, claim)
+        if picture and arguments.pictures:
+            path = Path(arguments.pictures, f"{name}.svg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(picture, encoding="utf-8")
+        sections.append("\n".join(_section(number, claim, picture)))
+    if arguments.html:
+        Path(arguments.html).write_text(PAGE.format(body="\n".join(sections)), encoding="utf-8")
+        print(f"saved to {arguments.html}")
+    verdict = f"DO NOT HOLD: {', '.join(map(str, failed))}" if failed else "all hold"
+    count = f"{len(sections)} claim{'s' if len(sections) > 1 else ''}"
+    print(f"{count} in {time.perf_counter() - start:.0f} s: {verdict}")
+    return 1 if failed else 0
+
+
+def _verdict(claim: Claim) -> str:
+    return "holds" if claim.holds else "DOES NOT HOLD"
+
+
+def _report(number: int, claim: Claim) -> Iterator[str]:
+    """The lines of a claim."""
+    yield f"{number}. {claim.title}: {_verdict(claim)}"
+    yield ""
+    yield from textwrap.wrap(claim.statement, LINE, initial_indent="   ", subsequent_indent="   ")
+    for table in claim.tables:
+        yield ""
+        yield from textwrap.wrap(table.title, LINE, initial_indent="   ", subsequent_indent="   ")
+        yield from _columns(table)
+    yield ""
+
+
+def _columns(table: Table) -> Iterator[str]:
+    """A table's lines, the headings broken into several where columns are narrow."""
+    rows = [[_text(entry) for entry in row] for row in table.rows]
+    widths = [max(14, *map(len, column)) for column in zip(*rows, strict=True)]
+    headings = [
+        textwrap.wrap(heading, width) for heading, width in zip(table.headings, widths, strict=True)
+    ]
+    height = max(map(len, headings))
+    lines = [[""] * (height - len(heading)) + heading for heading in headings]
+    for cells in [*zip(*lines, strict=True), *rows]:
+        first, *others = zip(cells, widths, strict=True)
+        texts = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        yield "     " + "  ".join(texts).rstrip()
+
+
+def _text(entry: Any) -> str:
+    """A number to four digits, but whole ones in full."""
+    if isinstance(entry, float | np.floating):
+        return f"{entry:.4g}"
+    return f"{entry:,}" if isinstance(entry, int | np.integer) else str(entry)
+
+
+def _section(number: int, claim: Claim, picture: str) -> Iterator[str]:
+    """The same as a part of a page."""
+    kind = "holds" if claim.holds else "fails"
+    yield f"<h2>{number}. {escape(claim.title)}</h2>"
+    yield f'<p>{escape(claim.statement)} <span class="{kind}">{_verdict(claim)}</span></p>'
+    if picture:
+        yield picture[picture.index("<svg") :]  # without what belongs to a file of its own
+    for table in claim.tables:
+        yield f"<table><caption>{escape(table.title)}</caption>"
+        yield f"<tr>{''.join(f'<th>{escape(heading)}</th>' for heading in table.headings)}</tr>"
+        for row in table.rows:
+            yield f"<tr>{''.join(f'<td>{escape(_text(entry))}</td>' for entry in row)}</tr>"
+        yield "</table>"
+
+
+def _picture(name: str, claim: Claim) -> str:
+    """The picture as SVG, "" if there is none; the same numbers give the same text."""
+    if claim.draw is None:
+        return ""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        claim.draw(figure)
+        for ax in figure.axes:
+            ax.spines[["top", "right"]].set_visible(False)
+        with io.StringIO() as file:
+            figure.savefig(file, format="svg", metadata={"Date": None})
+            return file.getvalue()

@@ -1,0 +1,40 @@
+"""A sum of gradients takes one accumulator, whoever forms it."""
+
+import numpy as np
+import wrong
+
+from fastbatch.claims.accumulation import accumulation, at_once
+from fastbatch.threads import get_threads
+
+
+def test_one_accumulator_is_enough():
+    before = get_threads()
+    claim = accumulation()
+    assert claim.holds
+    assert get_threads() == before
+
+
+def test_a_matrix_of_gradients_is_not_one_accumulator():
+    def by_matrix(network, theta, X, y):
+        return network.per_example_gradients(theta, X[:5000], y[:5000]).sum(axis=0)
+
+    assert not accumulation(by_matrix).holds
+
+
+def test_the_mean_error_is_no_sum_of_parts():
+    assert not accumulation(lambda *data: len(data[2]) * wrong.mean_error(*data)).holds
+
+
+def test_a_sum_that_forgets_an_example_fails():
+    def forgets(network, theta, X, y):
+        keep = max(1, len(X) - 1)
+        return at_once(network, theta, X[:keep], y[:keep])
+
+    assert not accumulation(forgets).holds
+
+
+def test_a_sum_that_depends_on_threads_fails():
+    def by_threads(network, theta, X, y):
+        return np.nextafter(at_once(network, theta, X, y), get_threads())
+
+    assert not accumulation(by_threads).holds

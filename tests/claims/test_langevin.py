@@ -1,0 +1,25 @@
+import pytest
+
+from fastbatch.claims.langevin import langevin
+from fastbatch.optimizers import SGD, SGLD
+
+
+def test_chains_have_the_distribution_of_theory():
+    claim = langevin()
+    assert claim.holds
+    excess = [row[2] for row in claim.tables[0].rows if row[0] == 12]
+    assert excess[0] > 2 * excess[1] > 3 * excess[2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda eps: SGLD(eps, temperature=1.2),
+        lambda eps: SGLD(eps, prior_precision=1.5),
+        lambda eps: SGLD(1.5 * eps),
+        lambda eps: SGD(eps),  # with no noise but that of the batches
+    ],
+    ids=["too hot", "another prior", "longer steps", "no noise"],
+)
+def test_other_chains_fail(wrong):
+    assert not langevin(wrong).holds

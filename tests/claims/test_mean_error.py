@@ -1,0 +1,53 @@
+"""The gradient of the mean error is measured, and the gradient itself would not pass for it."""
+
+import pytest
+
+from fastbatch.claims.mean_error import covariance, gradient_of_mean_error, mean_error
+from fastbatch.kernels.reference import value_and_gradient
+
+
+def true(plan, theta, X, y):
+    return value_and_gradient(plan, theta, X, y, None, 1 / len(X))[1]
+
+
+@pytest.fixture(scope="module")
+def claim():
+    return mean_error()
+
+
+def test_the_gradient_of_the_mean_error_is_something_else(claim):
+    assert claim.holds
+
+
+def test_it_is_right_only_of_one_example_or_of_equal_inputs(claim):
+    angles = {
+        table.headings[0]: {row[0]: row[1] for row in table.rows} for table in claim.tables[1:-1]
+    }
+    assert set(angles) == {"depth", "activation", "batch", "spread"}
+    near = {(name, value) for name in angles for value in angles[name] if angles[name][value] < 0.1}
+    assert near == {("batch", 1), ("spread", 0.0)}
+    assert list(angles["spread"].values()) == sorted(angles["spread"].values())
+
+
+def test_who_follows_it_learns_less(claim):
+    (_, right), (_, wrong) = claim.tables[-1].rows
+    assert float(right.rstrip("%")) > 95 > 80 > float(wrong.rstrip("%"))
+
+
+def test_the_gradient_itself_is_not_something_else():
+    assert not mean_error(true).holds
+
+
+def test_one_that_is_wrong_for_single_examples_too_fails():
+    assert not mean_error(lambda *data: 1.001 * gradient_of_mean_error(*data)).holds
+
+
+def test_a_linear_model_drops_the_covariance():
+    assert covariance().holds
+
+
+@pytest.mark.parametrize(
+    "averaged", [true, lambda *data: (1 + 1e-9) * gradient_of_mean_error(*data)]
+)
+def test_nothing_else_drops_exactly_that(averaged):
+    assert not covariance(averaged).holds
