@@ -7,7 +7,6 @@ processor fetches none for the sake of a write: what is counted is all that move
 only writes, as who fills an array does: what is counted then is what it has filled.
 """
 
-from pathlib import Path
 from time import perf_counter
 
 import numba
@@ -16,18 +15,12 @@ from numba import prange
 
 from fastbatch import get_threads
 from fastbatch.kernels.cpu.jit import entry, jit
+from fastbatch.kernels.cpu.machine import last_level_cache
 from fastbatch.kernels.cpu.memory import load, pointer_to, store
 from fastbatch.kernels.cpu.simd import VECTOR_BYTES, lanes, splat
 
 _SECONDS = 0.01  # of a round, unless one pass takes longer
 _ROUNDS = 10
-
-
-def last_level_cache():
-    """Bytes of the largest cache; where the system does not tell, more than most have."""
-    sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
-    kibibytes = [int(size.read_text().strip().removesuffix("K")) for size in sizes]
-    return max(kibibytes, default=65536) * 1024
 
 
 @jit

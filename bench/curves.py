@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench import race
-from bench.bandwidth import bandwidth, last_level_cache
+from bench.bandwidth import bandwidth
 from bench.cells import CELLS, Cell, multiply_adds
 from bench.peak import peak
 from bench.peers.contest import cores
 from bench.ways import SETTLING, by_ways, classifier, epochs
+from fastbatch.kernels.cpu.machine import last_level_cache
 
 PAUSE = 0.05  # seconds between turns: all who take part sleep after 10 ms without work
 

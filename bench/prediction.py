@@ -25,7 +25,7 @@ import numpy as np
 from numba import prange
 
 import fastbatch as fb
-from bench.bandwidth import bandwidth, last_level_cache
+from bench.bandwidth import bandwidth
 from bench.cells import CELLS, start
 from bench.machine import machine
 from bench.markdown import bullets, number, table
@@ -34,6 +34,7 @@ from fastbatch.backends import load
 from fastbatch.kernels.cpu.atomics import acquire, pause, release
 from fastbatch.kernels.cpu.jit import entry, jit
 from fastbatch.kernels.cpu.layout import BLOCK
+from fastbatch.kernels.cpu.machine import last_level_cache
 from fastbatch.kernels.cpu.memory import pointer_to
 from fastbatch.kernels.cpu.phases import EXAMPLES, PARAMETERS
 from fastbatch.kernels.cpu.subroutine import call

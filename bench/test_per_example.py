@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.bandwidth import bandwidth, last_level_cache
+from bench.bandwidth import bandwidth
 from bench.cells import CLIPPED, PAIRS, PLAIN, network, trajectory
 from bench.training_memory import STATUS
 from bench.ways import epochs
 from fastbatch.backends import load
+from fastbatch.kernels.cpu.machine import last_level_cache
 from fastbatch.rounding import Sweep
 from fastbatch.verification import error_in_bounds
 

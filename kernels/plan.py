@@ -1,6 +1,7 @@
 """What every backend is told: what a network is, and what the batches of an epoch are."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 
@@ -69,15 +70,22 @@ class Plan:
         """Width of a prediction."""
         return self.layers[-1].outputs
 
-    @property
+    @cached_property
     def parametric(self):
         """The layers that have parameters, and so a part of each gradient."""
         return tuple(layer for layer in self.layers if layer.size)
 
-    @property
+    @cached_property
     def size(self):
         """Number of parameters, P."""
         return sum(layer.size for layer in self.layers)
+
+    def __hash__(self):
+        return self._hash
+
+    @cached_property
+    def _hash(self):
+        return hash((self.layers, self.loss, self.dtype))
 
 
 class Batches(NamedTuple):

@@ -55,6 +55,17 @@ def release(typingctx, words, index, value):
 
 
 @intrinsic
+def fence(typingctx):
+    """Let all writes before, those past the caches too, be seen before those that follow."""
+
+    def lower(context, builder, sig, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(), lower
+
+
+@intrinsic
 def pause(typingctx):
     """Tell the processor that this is a loop that waits."""
     architecture = binding.get_process_triple().partition("-")[0]

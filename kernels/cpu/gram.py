@@ -60,7 +60,7 @@ def _product(job, arena, out, start, place, stride, columns, row, rows, their_ro
             transpose_block(
                 transposed + (panel - first) * width * width, width,
                 theirs + (panel * other.capacity + their_row) * stride, stride,
-                width, vectors_in(columns, panel, n),
+                width, vectors_in(columns, panel, n), False,
             )  # fmt: skip
         call(job.product, (
             out, width, start, start_stride,

@@ -1,10 +1,11 @@
 """Copies between rows in memory and panels: gather, transposed weights, outputs."""
 
+from .atomics import fence
 from .jit import jit
 from .layout import PANEL_VECTORS
 from .memory import load, load_first, load_unaligned, store, store_first
 from .simd import fma, lanes, splat, total
-from .tiles import transpose
+from .tiles import transpose, transpose_past_caches
 
 
 @jit
@@ -51,15 +52,19 @@ def vector_of(matrix, stride, capacity, row, v):
 
 
 @jit
-def transpose_block(out, out_stride, source, source_stride, rows, vectors):
+def transpose_block(out, out_stride, source, source_stride, rows, vectors, past_caches):
     """Transpose `rows` (padded to whole vectors) x `vectors` from `source` to `out`."""
     n = lanes(source)
-    for r in range(0, rows, n):
-        for v in range(vectors):
-            transpose(
-                out + (v * n * out_stride + r), out_stride,
-                source + (r * source_stride + v * n), source_stride,
-            )  # fmt: skip
+    for v in range(vectors):
+        for r in range(0, rows, n):
+            target = out + (v * n * out_stride + r)
+            square = source + (r * source_stride + v * n)
+            if past_caches:
+                transpose_past_caches(target, out_stride, square, source_stride)
+            else:
+                transpose(target, out_stride, square, source_stride)
+    if past_caches:
+        fence()
 
 
 @jit

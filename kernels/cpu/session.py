@@ -6,8 +6,9 @@ import numpy as np
 
 from . import atomics, gaussian_sample, gram, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
-from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN
+from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN, Job
 from .layout import BLOCK, BLOCKED_PARAMETERS, Layout, round_up
+from .machine import last_level_cache
 from .noise import add_noise
 from .per_example import AUTOMATIC, HARD, weigh
 from .phases import work
@@ -65,8 +66,8 @@ class Session:
     def __init__(self, plan, max_workers, batch_size=None, optimizer=None, more=0, keeps=False):
         self.layout = layout = Layout(plan, NAMES)
         self.max_workers = max_workers
-        self.jobs = np.zeros(1, JOB)
-        job = self.job = self.jobs[0]
+        job = self.job = Job()
+        self.jobs = np.frombuffer(job, JOB)  # the same memory
         self.slots = 0 if optimizer is None else optimizer.slots
         self._keeps = keeps
         self._size(batch_size, more)
@@ -219,6 +220,8 @@ class Session:
         take("theta", size)
         end = layout.place_transposed(end)
         take("slots", size * self.slots)
+        changing = (end - job["theta"]) * layout.dtype.itemsize
+        job["past_caches"] = changing > last_level_cache()
         take("direction", size if evaluates else 0)
         take("gradient", 0 if evaluates else size)
         take("partials", size * -(-job["chunk"] // BLOCK) if job["blocked"] else 0)
@@ -252,7 +255,9 @@ class Session:
     def set_theta(self, theta):
         """Take over flat parameters."""
         bits = theta.view(f"u{theta.itemsize}")
-        if not np.array_equal(bits, self._packed):  # who predicts again often has the same
+        if (
+            self._packed is None or (bits != self._packed).any()
+        ):  # who predicts again often has the same
             self.layout.pack(theta, self.region("theta"))
             trains = self.job["rule"] >= 0  # and will change them
             self._packed, self._transposed = None if trains else bits.copy(), False

@@ -204,14 +204,14 @@ def _add_partials(out, partial, size, blocks, stride, rows, vectors, fresh):
 
 
 @jit
-def _transpose_unit(layer, unit, arena, weight):
+def _transpose_unit(job, layer, unit, arena, weight):
     """Bring the transposed copy of a unit's weights up to date."""
     n = lanes(arena)
     width = PANEL_VECTORS * n
     place = (unit.row // width * layer.transposed_rows + unit.panel * width) * layer.input_stride
     transpose_block(
         arena + (layer.transposed + place + unit.row % width), layer.input_stride,
-        weight, layer.stride, unit.rows, vectors_in(layer.outputs, unit.panel, n),
+        weight, layer.stride, unit.rows, vectors_in(layer.outputs, unit.panel, n), job.past_caches,
     )  # fmt: skip
 
 
@@ -294,7 +294,7 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
                 layer.stride, 1, vectors, constants,
             ))  # fmt: skip
         if layer.transposed >= 0:
-            _transpose_unit(layer, unit, arena, theta + weight)
+            _transpose_unit(task, layer, unit, arena, theta + weight)
 
 
 @Subroutine

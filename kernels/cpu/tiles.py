@@ -6,45 +6,58 @@ from numba.extending import intrinsic
 
 from .simd import VECTOR_BYTES, Vector, broadcast, call_llvm, element, llvm_type, suffix
 
+_ONE = ir.Constant(ir.IntType(32), 1)
 
-@intrinsic
-def transpose(typingctx, out, out_stride, source, source_stride):
-    """Transpose a square of lanes x lanes elements between two places with the given strides.
 
-    Each of log2(lanes) rounds exchanges, between rows at distance d, the columns at distance d.
-    """
-    ty = Vector(source.dtype)
+def _transposer(past_caches):
+    @intrinsic
+    def transpose(typingctx, out, out_stride, source, source_stride):
+        """Transpose a square of lanes x lanes elements between two places with the given strides.
 
-    def lower(context, builder, sig, args):
-        target, target_stride, origin, origin_stride = args
-        scalar, vector = element(ty.dtype), llvm_type(ty)
-        index = ir.VectorType(ir.IntType(32), ty.lanes)
+        Each of log2(lanes) rounds exchanges, between rows at distance d, the columns at distance d.
+        """
+        ty = Vector(source.dtype)
 
-        def row(base, stride, r):
-            place = builder.gep(
-                base, [builder.mul(stride, ir.Constant(stride.type, r))], source_etype=scalar
-            )
-            return builder.bitcast(place, vector.as_pointer())
+        def lower(context, builder, sig, args):
+            target, target_stride, origin, origin_stride = args
+            scalar, vector = element(ty.dtype), llvm_type(ty)
+            index = ir.VectorType(ir.IntType(32), ty.lanes)
 
-        rows = [
-            builder.load(row(origin, origin_stride, r), align=VECTOR_BYTES, typ=vector)
-            for r in range(ty.lanes)
-        ]
-        distance = ty.lanes // 2
-        while distance:
-            low = [i if not i & distance else i - distance + ty.lanes for i in range(ty.lanes)]
-            high = [i + distance if not i & distance else i + ty.lanes for i in range(ty.lanes)]
+            def row(base, stride, r):
+                place = builder.gep(
+                    base, [builder.mul(stride, ir.Constant(stride.type, r))], source_etype=scalar
+                )
+                return builder.bitcast(place, vector.as_pointer())
+
+            rows = [
+                builder.load(row(origin, origin_stride, r), align=VECTOR_BYTES, typ=vector)
+                for r in range(ty.lanes)
+            ]
+            distance = ty.lanes // 2
+            while distance:
+                low = [i if not i & distance else i - distance + ty.lanes for i in range(ty.lanes)]
+                high = [i + distance if not i & distance else i + ty.lanes for i in range(ty.lanes)]
+                for r in range(ty.lanes):
+                    if not r & distance:
+                        a, b = rows[r], rows[r + distance]
+                        rows[r] = builder.shuffle_vector(a, b, ir.Constant(index, low))
+                        rows[r + distance] = builder.shuffle_vector(a, b, ir.Constant(index, high))
+                distance //= 2
             for r in range(ty.lanes):
-                if not r & distance:
-                    a, b = rows[r], rows[r + distance]
-                    rows[r] = builder.shuffle_vector(a, b, ir.Constant(index, low))
-                    rows[r + distance] = builder.shuffle_vector(a, b, ir.Constant(index, high))
-            distance //= 2
-        for r in range(ty.lanes):
-            builder.store(rows[r], row(target, target_stride, r), align=VECTOR_BYTES)
-        return context.get_dummy_value()
+                place = row(target, target_stride, r)
+                stored = builder.store(rows[r], place, align=VECTOR_BYTES)
+                if past_caches:
+                    stored.set_metadata("nontemporal", builder.module.add_metadata([_ONE]))
+            return context.get_dummy_value()
 
-    return types.none(out, types.intp, source, types.intp), lower
+        return types.none(out, types.intp, source, types.intp), lower
+
+    return transpose
+
+
+transpose = _transposer(past_caches=False)
+# Straight to memory, of which no line is read before; `atomics.fence` must follow.
+transpose_past_caches = _transposer(past_caches=True)
 
 
 @intrinsic(prefer_literal=True)

@@ -143,6 +143,14 @@ def test_bits_do_not_depend_on_the_rows_that_go_through_the_layers_together(
     assert all_bits([dtype]) == {key: value for key, value in serial.items() if dtype in key}
 
 
+def test_bits_do_not_depend_on_whether_a_cache_could_hold_the_parameters(
+    serial, all_threads, new_sessions, monkeypatch
+):
+    monkeypatch.setattr(session, "last_level_cache", lambda: 0)
+    assert all(run.start("float32")._session.job["past_caches"] for run in RUNS.values())
+    assert all_bits() == serial
+
+
 def chunks(run, dtype):
     training = run.start(dtype)
     return -(-run.batch_size // int(training._session.job["chunk"]))
