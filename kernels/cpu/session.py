@@ -159,7 +159,7 @@ class Session:
         """
         job = self.job
         job["noisy"], job["langevin"], job["noise_level"] = True, level is None, level or 0.0
-        job["noise_seed"] = np.uint64(seed).astype(np.int64)
+        job["noise_seed"] = seed
         self._compile("add_noise")
 
     def multiply_with(self, other, out):
