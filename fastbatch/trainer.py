@@ -140,11 +140,7 @@ class Trainer:
         self.seed = integer("seed", seed, 0, SEEDS)
         self.sampler = samplers.check(sampler)
         self.clip, self.noise = _check_clip(clip, noise, len(network.plan.parametric))
-        if noise is not None and isinstance(self.optimizer, SGLD):
-            raise ValueError(
-                "noise and SGLD do not go together, since SGLD adds noise of its own: leave noise "
-                "out, or take SGD"
-            )
+        self._check_noise()
         self.monitor = _check_monitor(monitor)
         self.history: list[EpochRecord] = []
         self.samples: PosteriorSamples | None = None
@@ -635,6 +631,13 @@ class Trainer:
         if self._run is not None:
             raise RuntimeError("fit is running already: give each thread a trainer of its own")
 
+    def _check_noise(self) -> None:
+        if self.noise is not None and isinstance(self.optimizer, SGLD):
+            raise ValueError(
+                "noise and SGLD do not go together, since SGLD adds noise of its own: leave noise "
+                "out, or take SGD"
+            )
+
     def _check_data(self, X: Any, y: Any, weights: Any, finite: bool) -> Data:
         X, y = self.network.check_examples(X, y, check_finite=finite)
         arrays.not_empty(X)
@@ -648,6 +651,7 @@ class Trainer:
                 f"finished first, found {len(X)}: give the same data, or begin anew with "
                 "Trainer(..., theta=trainer.theta)"
             )
+        self._check_noise()  # again, for the optimizer may be another by now
         kernels = backends.load(self.network.backend)
         is_sgld = isinstance(self.optimizer, SGLD)
         noise: tuple[float | None, int] | None = (None, self.seed) if is_sgld else None

@@ -116,6 +116,10 @@ def test_noise_of_another_kind_is_refused():
         fb.Trainer(
             linear(), fb.SGLD(), clip=fb.PerExampleClip(1.0), noise=fb.GaussianNoise(1.0)
         )  # fmt: skip
+    private = fb.Trainer(linear(), clip=fb.PerExampleClip(1.0), noise=fb.GaussianNoise(1.0))
+    private.optimizer = fb.SGLD()
+    with pytest.raises(ValueError, match="noise and SGLD do not go together"):
+        private.fit([[0.0, 0.0]], [0.0])
 
 
 def test_chains_of_other_seeds_are_others(backend, line):

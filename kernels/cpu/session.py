@@ -95,7 +95,7 @@ class Session:
 
     def take_noise_of(self, plan):
         """Let samples in the network be those of `plan`, which may differ in its noise."""
-        self.job["draw"] = np.uint64(plan.draw).astype(np.int64)
+        self.job["draw"] = plan.draw
         self.job["first_row"] = plan.first_row
 
     def bind(self, mode, X, y, weights, order=None):
