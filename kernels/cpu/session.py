@@ -255,9 +255,8 @@ class Session:
     def set_theta(self, theta):
         """Take over flat parameters."""
         bits = theta.view(f"u{theta.itemsize}")
-        if (
-            self._packed is None or (bits != self._packed).any()
-        ):  # who predicts again often has the same
+        # Who predicts again often has the same.
+        if self._packed is None or (bits != self._packed).any():
             self.layout.pack(theta, self.region("theta"))
             trains = self.job["rule"] >= 0  # and will change them
             self._packed, self._transposed = None if trains else bits.copy(), False
