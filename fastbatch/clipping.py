@@ -76,8 +76,8 @@ class PerExampleClip:
             return (self.max_norm / sqrt(layers),) * layers if self.per_layer else (self.max_norm,)
         if len(self.max_norm) != layers:
             raise ValueError(
-                f"max_norm must be one number or have a bound for each of the {layers} layers, "
-                f"found {len(self.max_norm)}"
+                f"max_norm must be one number or have a bound for each of the {layers} layers "
+                f"with parameters, found {len(self.max_norm)}"
             )
         return tuple(self.max_norm)
 

@@ -195,7 +195,7 @@ class Network(PerExampleQuantities):
         """Return some layers as a network of their own, and where its parameters lie in theta.
 
         Such as the encoder of a variational autoencoder, which gives means and log-variances, or
-        its decoder.
+        its decoder. A `GaussianSample` that has another number in the part has other noise.
 
         Parameters
         ----------

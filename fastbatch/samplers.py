@@ -158,8 +158,8 @@ def sampling(
     0.5
     """
     source = Source(kernels, len(X), X.dtype, weights, min(batch_size, len(X)), seed)
-    takes_mean = reduction == "mean"
-    scale: Any = None if takes_mean else "sum"
+    takes_mean = one_of("reduction", reduction, ("mean", "sum")) == "mean"
+    scale: float | str | None = None if takes_mean else "sum"
     if sampler == "poisson":  # what is expected, where the real batch would tell
         scale = source.examples / (source.batch_size * (source.total_weight if takes_mean else 1.0))
     elif callable(sampler):

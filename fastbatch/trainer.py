@@ -629,7 +629,9 @@ class Trainer:
 
     def _check_idle(self) -> None:
         if self._run is not None:
-            raise RuntimeError("fit is running already: give each thread a trainer of its own")
+            raise RuntimeError(
+                "this trainer is running already: give each thread a trainer of its own"
+            )
 
     def _check_noise(self) -> None:
         if self.noise is not None and isinstance(self.optimizer, SGLD):
@@ -652,6 +654,12 @@ class Trainer:
                 "Trainer(..., theta=trainer.theta)"
             )
         self._check_noise()  # again, for the optimizer may be another by now
+        if len(self._state.slots) != self.optimizer.slots:
+            raise ValueError(
+                f"{self.optimizer.name} keeps {self.optimizer.slots} state arrays, the optimizer "
+                f"before kept {len(self._state.slots)}: begin anew with Trainer(network, optimizer, "
+                "theta=trainer.theta)"
+            )
         kernels = backends.load(self.network.backend)
         is_sgld = isinstance(self.optimizer, SGLD)
         noise: tuple[float | None, int] | None = (None, self.seed) if is_sgld else None
@@ -660,7 +668,7 @@ class Trainer:
             deviation = self.noise.multiplier * self.clip.sensitivity(layers)
             noise = deviation, self.seed if self.noise.seed is None else self.noise.seed
         training = kernels.Training(
-            self.network.with_draw(self.seed).plan,
+            replace(self.network.plan, draw=self.seed),
             self.optimizer,
             X,
             y,

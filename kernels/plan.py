@@ -1,6 +1,6 @@
 """What every backend is told: what a network is, and what the batches of an epoch are."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -82,6 +82,9 @@ class Plan:
 
     def __hash__(self):
         return self._hash
+
+    def __getstate__(self):  # hashes of strings are other ones in another process
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def _hash(self):

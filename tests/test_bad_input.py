@@ -214,7 +214,7 @@ def test_a_look_for_nan_can_be_saved():
         (
             lambda: fb.Trainer(network(), clip=fb.PerExampleClip([1, 2], per_layer=True)),
             ValueError,
-            "a bound for each of the 1 layers, found 2",
+            "a bound for each of the 1 layers with parameters, found 2",
         ),
         (
             lambda: fb.Trainer(network(), clip=fb.PerExampleClip(), noise=1.1),
@@ -415,7 +415,9 @@ def test_bad_clipping_is_refused(options, error, message):
 
 
 def test_bounds_for_other_layers_are_refused():
-    with pytest.raises(ValueError, match="a bound for each of the 1 layers, found 2"):
+    with pytest.raises(
+        ValueError, match="a bound for each of the 1 layers with parameters, found 2"
+    ):
         network().clipped_gradient(np.zeros(9), *EXAMPLES, (1.0, 2.0), per_layer=True)
 
 

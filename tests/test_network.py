@@ -212,3 +212,5 @@ def test_networks_compare_hash_and_pickle_by_value(classifier):
     assert same == classifier and hash(same) == hash(classifier)
     assert classifier.n_parameters == 4 * 9 + 9 + 9 * 5 + 5 + 5 * 3 + 3
     assert pickle.loads(pickle.dumps(classifier)) == classifier
+    assert hash(classifier.plan)
+    assert "_hash" not in vars(pickle.loads(pickle.dumps(classifier.plan)))

@@ -201,9 +201,30 @@ def test_a_trainer_lets_go_of_the_data_and_can_be_pickled(classifier, classes):
 
 def test_fit_within_fit_is_refused(classifier, classes):
     trainer = fb.Trainer(classifier)
-    with pytest.raises(RuntimeError, match="fit is running already"):
+    with pytest.raises(RuntimeError, match="this trainer is running already"):
         trainer.fit(*classes, callbacks=[lambda trainer, record: trainer.fit(*classes)])
     assert len(trainer.fit(*classes)) == 1
+
+
+def test_another_optimizer_must_keep_as_much_state(classifier, classes):
+    trainer = fitted(classifier, classes)  # by Adam
+    trainer.optimizer = fb.SGLD()
+    with pytest.raises(ValueError, match="sgld keeps 0 state arrays, the optimizer before kept 2"):
+        trainer.fit(*classes)
+    trainer.optimizer = fb.AdamW()
+    assert len(trainer.fit(*classes)) == 1
+
+
+class Logistic(fb.Network):
+    """A network with a constructor of its own."""
+
+    def __init__(self, features):
+        super().__init__([fb.Dense(3)], features, "cross_entropy")
+
+
+def test_subclasses_of_network_can_be_trained():
+    X, y = np.eye(3), np.arange(3)
+    assert len(fb.Trainer(Logistic(3)).fit(X, y)) == 1
 
 
 def test_trainers_in_threads_get_the_same_bits(classifier, classes):

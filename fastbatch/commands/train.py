@@ -11,7 +11,7 @@ from fastbatch.clipping import PerExampleClip
 from fastbatch.commands.doctor import compiled_kernels
 from fastbatch.layers import ACTIVATIONS, Dense
 from fastbatch.network import Network
-from fastbatch.optimizers import OPTIMIZERS
+from fastbatch.optimizers import OPTIMIZERS, SGLD
 from fastbatch.privacy import GaussianNoise
 from fastbatch.samplers import SAMPLERS
 from fastbatch.threads import set_threads
@@ -32,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--activation", default="relu", choices=ACTIVATIONS, metavar="NAME", help="of hidden units")
     add("--epochs", type=int, default=30)
     add("--batch-size", type=int, default=32)
-    add("--optimizer", default="adam", choices=OPTIMIZERS)
+    # A single draw from the posterior is no model.
+    add("--optimizer", default="adam", choices=[name for name in OPTIMIZERS if name != SGLD.name])
     add("--lr", type=float, help="learning rate (default: the optimizer's own)")
     add("--sampler", default="shuffle", choices=SAMPLERS, help="how batches are drawn")
     add("--clip", type=float, metavar="NORM", help="largest norm of an example's gradient")

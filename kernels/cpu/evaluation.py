@@ -28,7 +28,7 @@ def _evaluate(mode, plan, theta, X, y, out, *, order=None, direction=None, check
     if len(X):
         session = _session(plan, get_threads())
         session.bind(mode, X, y, None, order)
-        session.job["out"], session.job["check"] = out.ctypes.data, check
+        session.job["out"], session.job["check"] = out.ctypes.data, bool(check)
         if mode == NORMS:
             session.leave_norms(out)
         if direction is not None:
@@ -139,7 +139,8 @@ def tangent_kernel(plan, theta, Xa, Xb):
 def _gram(plan, theta, a, b, a_order, b_order):
     """Gram matrix of the examples of `a` and `b` as they stand in the orders, block by block."""
     out = np.empty((len(a_order), len(b_order)), plan.dtype)
-    rows = max(1, _KEPT_ELEMENTS // (plan.inputs + 2 * sum(op.outputs for op in plan.layers)))
+    rows = _KEPT_ELEMENTS // (plan.inputs + 2 * sum(op.outputs for op in plan.layers))
+    rows = max(1, rows // plan.outputs) * plan.outputs  # all outputs of an example stay together
     for column in range(0, len(b_order), rows):
         theirs = _keep(plan, theta, *b, b_order[column : column + rows])
         for row in range(0, len(a_order), rows):

@@ -13,7 +13,7 @@ from .layout import GAUSSIAN_SAMPLE, LAYER
 from .loss_functions import SELECTED_OUTPUT
 from .memory import load, load_first, load_unaligned, store, store_first
 from .noise import normal_pair
-from .panels import scatter, vector_of
+from .panels import clear, scatter, vector_of
 from .philox import LATENTS
 from .simd import Pointer, first_lanes, fma, lanes, select, splat, total
 from .subroutine import Subroutine, record
@@ -47,13 +47,18 @@ def draw_sample(
 ):
     """``z = mean + exp(log_variance / 2) * eps`` for `rows` from `position` of the order on.
 
-    There is no activation, so the derivative that stands where delta will is 1.
+    There is no activation, so the derivative that stands where delta will is 1. Where the weight is
+    0 all is, lest something infinite meets a 0 later.
     """
     task, this = record(job, JOB), record(layer, LAYER)
     n = lanes(space)
     for i in range(rows):
+        if loss_weight_of(task, example_at(task, position + i), space) == 0:
+            for place in (this.output, this.deviation, this.delta):
+                clear(space + place, this.stride, task.capacity, row + i, this.outputs)
+            continue
         log_variances = _copy_out(scratch, task, this, space, row + i)
-        noise_row = task.first_row + example_at(task, position + i)
+        noise_row = task.first_example + example_at(task, position + i)
         for v in range(0, (this.outputs + n - 1) // n, 2):
             first, second = normal_pair(
                 this.first_group + v // 2, noise_row, task.step, LATENTS, task.draw, space

@@ -12,7 +12,10 @@ from .threads import get_threads, threading_layer
 def last_level_cache():
     """Bytes of the largest cache; where the system does not tell, more than most have."""
     sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
-    kibibytes = [int(size.read_text().strip().removesuffix("K")) for size in sizes]
+    try:
+        kibibytes = [int(size.read_text().strip().removesuffix("K")) for size in sizes]
+    except (OSError, ValueError):
+        kibibytes = []
     return max(kibibytes, default=65536) * 1024
 
 

@@ -8,7 +8,7 @@ from .gram import gram_units
 from .jit import jit
 from .job import BY_COUNT, BY_WEIGHT, FACTORS, GRAM, JOB, TRAIN, example_at, weight_of
 from .memory import pointer
-from .optimizers import noise_deviation, work_out_constants
+from .optimizers import SGLD, noise_deviation, work_out_constants
 from .simd import Pointer
 from .subroutine import Subroutine, call, record
 from .sweeps import example_units, parameter_units
@@ -99,7 +99,7 @@ def _open_step(job, arena, team):
     if job.rule >= 0:
         learning_rate = pointer(job.rates, np.float64)[job.done]
         work_out_constants(arena + job.constants, job, learning_rate)
-        if job.langevin:
+        if job.noisy and job.rule == SGLD:
             (arena + job.noise_std)[0] = noise_deviation(job, learning_rate)
     job.batch_loss = job.loss_a = job.loss_b = job.loss_c = job.loss_d = job.square_sum = 0.0
     _open_chunk(job, team, first)

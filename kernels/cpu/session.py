@@ -7,7 +7,7 @@ import numpy as np
 from . import atomics, gaussian_sample, gram, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
 from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN, Job
-from .layout import BLOCK, BLOCKED_PARAMETERS, Layout, round_up
+from .layout import BLOCK, BLOCKED_PARAMETERS, GAUSSIAN_SAMPLE, Layout, round_up
 from .machine import last_level_cache
 from .noise import add_noise
 from .per_example import AUTOMATIC, HARD, weigh
@@ -72,7 +72,7 @@ class Session:
         self._keeps = keeps
         self._size(batch_size, more)
         self._place(batch_size is None)
-        draws = len(plan.parametric) < len(plan.layers)
+        draws = GAUSSIAN_SAMPLE in layout.layers["kind"]
         for name in SUBROUTINES:
             if name not in _ON_DEMAND or (draws and name in _SAMPLING):
                 self._compile(name)
@@ -96,7 +96,7 @@ class Session:
     def take_noise_of(self, plan):
         """Let samples in the network be those of `plan`, which may differ in its noise."""
         self.job["draw"] = plan.draw
-        self.job["first_row"] = plan.first_row
+        self.job["first_example"] = plan.first_row
 
     def bind(self, mode, X, y, weights, order=None):
         """Work on these data from now on; each of the last three may be None.
@@ -158,7 +158,7 @@ class Session:
         None as `level`: the noise of SGLD.
         """
         job = self.job
-        job["noisy"], job["langevin"], job["noise_level"] = True, level is None, level or 0.0
+        job["noisy"], job["noise_level"] = True, level or 0.0
         job["noise_seed"] = seed
         self._compile("add_noise")
 

@@ -63,7 +63,7 @@ def normal_rows(rows, columns, seed, step, dtype, purpose=NOISE, first_group=0):
     direction = _QUARTERS[quarters.astype(int) % 4] * np.exp(2j * np.pi * (turn - quarters / 4))
     pair = np.stack([radius * direction.real, radius * direction.imag], axis=1)
     by_group = pair.reshape(len(rows), 2, len(groups), half).swapaxes(1, 2)
-    return by_group.reshape(len(rows), -1)[:, :columns].astype(dtype)
+    return by_group.reshape(len(rows), 2 * half * len(groups))[:, :columns].astype(dtype)
 
 
 def uniform_pairs(rows, groups, seed, step, dtype, purpose=NOISE):
@@ -87,8 +87,9 @@ def uniform_pairs(rows, groups, seed, step, dtype, purpose=NOISE):
     counter = block, row, np.uint64(step & LOW), np.uint64(purpose)
     w0, w1, w2, w3 = philox4x32(counter, key=(seed & LOW, seed >> 32))
     if dtype == np.float32:  # 32 bits each: a block makes two pairs
-        a = np.stack([w0, w1], axis=2).reshape(len(rows), -1)
-        b = np.stack([w2, w3], axis=2).reshape(len(rows), -1).astype(np.uint32).view(np.int32)
+        shape = len(rows), 2 * len(block)
+        a = np.stack([w0, w1], axis=2).reshape(shape)
+        b = np.stack([w2, w3], axis=2).reshape(shape).astype(np.uint32).view(np.int32)
         u = ((a >> 1).astype(dtype) + 0.5) * 2.0**-31
         return u, b.astype(dtype) * 2.0**-32
     a, b = w0 | w1 << 32, (w2 | w3 << 32).view(np.int64)

@@ -160,8 +160,7 @@ def test_an_example_of_weight_zero_may_overflow(dtype):
     weights = np.array([1, 0, 2], dtype)
     assert not np.isfinite(cpu.losses(plan, theta, X, y)).all()
     value, gradient = cpu.value_and_gradient(plan, theta, X, y, weights, 1.0)
-    clean = X.copy()
-    clean[1] = 1
-    expected, expected_gradient = cpu.value_and_gradient(plan, theta, clean, y, weights, 1.0)
-    assert value == expected and np.isfinite(value)
-    np.testing.assert_array_equal(gradient, expected_gradient)
+    expected, expected_gradient = reference.value_and_gradient(plan, theta, X, y, weights, 1.0)
+    assert np.isfinite(expected_gradient).all()
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-5)

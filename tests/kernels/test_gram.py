@@ -35,6 +35,14 @@ def test_more_rows_than_a_unit_has(examples):
     check(*problem(3, examples), 65)
 
 
+def test_more_outputs_than_are_kept_at_once(monkeypatch):
+    monkeypatch.setattr(evaluation, "_KEPT_ELEMENTS", 100)  # ten at a time, but three outputs each
+    plan, theta, X, _ = problem(3, 20, outputs=3)
+    J = cpu.output_jacobian(plan, theta, X)
+    found = cpu.tangent_kernel(plan, theta, X, X[:13])
+    np.testing.assert_array_equal(found, np.einsum("akp,blp->abkl", J, J[:13]))
+
+
 def test_more_examples_than_are_kept_at_once(monkeypatch):
     monkeypatch.setattr(evaluation, "_KEPT_ELEMENTS", 1000)  # six at a time
     check(*problem(3, 20), 13)

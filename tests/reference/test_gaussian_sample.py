@@ -149,3 +149,10 @@ def test_the_first_step_follows_the_gradient_of_the_same_draw():
     training.advance(np.array([1.0]))
     _, gradient = reference.value_and_gradient(plan, theta, X, y, None, 0.2)
     np.testing.assert_array_equal(training.theta, theta - gradient)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_of_no_examples_nothing_is_drawn(dtype):
+    plan, theta = only_a_sample(3)
+    plan, theta = replace(plan, dtype=dtype), theta.astype(dtype)
+    assert reference.outputs(plan, theta, np.empty((0, 6), dtype)).shape == (0, 3)
