@@ -118,7 +118,7 @@ PAIRS = {"digits": replace(CELLS["digits"], examples=2000, batch_size=2000)}
 # A variational autoencoder with batches about as large as those of Kingma and Welling, 100.
 VARIATIONAL = {
     "digits": Autoencoder(
-        "digits",
+        "autoencoder",
         (64, 256, 16, 8, 256, 64),
         ("relu", "identity", SAMPLE, "relu", "identity"),
         "squared_error",

@@ -301,7 +301,7 @@ def main(argv=None):
     cells = [CELLS[name] for name in options.cells]
     names = [OURS, *options.peers]
     installed = [name for name in names if not missing(name)]
-    results, start = [], time.perf_counter()
+    labels, results, start = {}, [], time.perf_counter()
     for number, cell in enumerate(cells, 1):
         place = f"{number} of {len(cells)}, after {time.perf_counter() - start:.0f} s"
         print(f"{cell.name} ({place})", file=sys.stderr, flush=True)
@@ -309,6 +309,7 @@ def main(argv=None):
             tasks = [task for task in together if task in options.task]
             if tasks and cell.name in variants:
                 variant = variants[cell.name]
+                labels[variant.name] = variant.label
                 results += race(
                     variant, installed, options.rounds, options.seconds, options.pause, tasks
                 )
@@ -316,7 +317,7 @@ def main(argv=None):
     document = {
         "machine": machine(),
         "peak": peaks(),
-        "cells": {cell.name: cell.label for cell in cells},
+        "cells": labels,
         "absences": list(absences(cells, names)),
         "results": [asdict(result) for result in results],
     }

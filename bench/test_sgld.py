@@ -8,7 +8,7 @@ import pytest
 from bench.cells import PLAIN, POSTERIOR, trajectory
 from bench.ways import epochs
 
-STEPS = {"digits": 1.6, "mnist": 1.25}
+STEPS = {"digits": 1.6, "mnist": 1.25}  # what the ratio should be at most
 
 
 @pytest.mark.parametrize("name", POSTERIOR)
