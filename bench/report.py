@@ -39,8 +39,8 @@ TASKS = {
     ),
     "vae": (
         "Training a variational autoencoder",
-        "Microseconds a step of Adam, whose third layer draws 8 numbers by 16; ReLU, squared error: a "
-        "whole shuffled epoch, gather included, over its batches.",
+        "Microseconds a step of Adam; the third layer draws 8 numbers by 16, and errors are squared: "
+        "a whole shuffled epoch, gather included, over its batches.",
     ),
     "gram": (
         "Inner products of gradients",

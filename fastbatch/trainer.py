@@ -629,9 +629,7 @@ class Trainer:
 
     def _check_idle(self) -> None:
         if self._run is not None:
-            raise RuntimeError(
-                "this trainer is running already: give each thread a trainer of its own"
-            )
+            raise RuntimeError("this trainer is running already: give each thread one of its own")
 
     def _check_noise(self) -> None:
         if self.noise is not None and isinstance(self.optimizer, SGLD):
@@ -657,8 +655,8 @@ class Trainer:
         if len(self._state.slots) != self.optimizer.slots:
             raise ValueError(
                 f"{self.optimizer.name} keeps {self.optimizer.slots} state arrays, the optimizer "
-                f"before kept {len(self._state.slots)}: begin anew with Trainer(network, optimizer, "
-                "theta=trainer.theta)"
+                f"before kept {len(self._state.slots)}: begin anew with "
+                "Trainer(network, optimizer, theta=trainer.theta)"
             )
         kernels = backends.load(self.network.backend)
         is_sgld = isinstance(self.optimizer, SGLD)

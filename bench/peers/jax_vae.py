@@ -1,4 +1,4 @@
-"""JAX with a variational autoencoder: one jitted call an epoch, NumPy shuffles, as in `jax_host`."""
+"""JAX with a variational autoencoder: an epoch is one jitted call, after a shuffle by NumPy."""
 
 from functools import partial
 
