@@ -39,7 +39,7 @@ TASKS = {
     ),
     "vae": (
         "Training a variational autoencoder",
-        "Microseconds a step of Adam; the third layer draws 8 numbers by 16, and errors are squared: "
+        "Microseconds a step of Adam; the third layer draws 8 numbers by 16, errors are squared: "
         "a whole shuffled epoch, gather included, over its batches.",
     ),
     "gram": (
