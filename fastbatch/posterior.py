@@ -61,6 +61,33 @@ class Predictions:
         return quantiles
 
 
+def effective_sample_size(values: Array) -> Array:
+    """How many independent samples would tell each column's mean as well, (K,).
+
+    Parameters
+    ----------
+    values : ndarray, shape (S, K)
+        In the order in which a chain has visited them.
+
+    Examples
+    --------
+    Ten times the same number tells no more than one:
+
+    >>> values = np.random.default_rng(0).normal(size=(1000, 1)).repeat(10, axis=0)
+    >>> abs(effective_sample_size(values) / 1000 - 1) < 0.5
+    array([ True])
+    """
+    if len(values) < 2:
+        raise ValueError(f"effective_sample_size needs at least 2 samples, found {len(values)}")
+    length = isqrt(len(values))
+    batches = values[: len(values) // length * length].astype(np.float64)
+    means = batches.reshape(-1, length, values.shape[1]).mean(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size: Array = len(batches) * batches.var(axis=0) / (length * means.var(axis=0, ddof=1))
+    size[np.ptp(batches, axis=0) == 0] = np.nan  # where rounding may have left a variance
+    return size
+
+
 @dataclass(frozen=True, eq=False)
 class PosteriorSamples:
     """Parameters that a chain has passed through, as ``Trainer.sample`` collects them.
@@ -110,7 +137,12 @@ class PosteriorSamples:
         )
 
     def mean(self) -> Array:
-        """Mean of the parameters, (P,), in float64."""
+        """Mean of the parameters, (P,), in float64; each sample counts for the same.
+
+        Where steps become shorter, samples should count by their step's size: ``np.average(theta,
+        axis=0, weights=schedule(steps - 1))`` (Welling & Teh 2011, equation 11).
+        """
+        self._check_not_empty()
         mean: Array = self.theta.mean(axis=0, dtype=np.float64)
         return mean
 
@@ -131,14 +163,7 @@ class PosteriorSamples:
         ValueError
             For fewer than 2 samples.
         """
-        if len(self) < 2:
-            raise ValueError(f"effective_sample_size needs at least 2 samples, found {len(self)}")
-        length = isqrt(len(self))
-        batches = self.theta[: len(self) // length * length].astype(np.float64)
-        means = batches.reshape(-1, length, self.theta.shape[1]).mean(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            size: Array = len(batches) * batches.var(axis=0) / (length * means.var(axis=0, ddof=1))
-        return size
+        return effective_sample_size(self.theta)
 
     def predict(self, X: ArrayLike) -> Predictions:
         """Predict with all samples.
@@ -153,11 +178,16 @@ class PosteriorSamples:
             Of shape (S, N, K): for ``"cross_entropy"`` and ``"binary_cross_entropy"`` of
             probabilities, for ``"poisson"`` of rates, else of the network's outputs.
         """
+        self._check_not_empty()
         X = arrays.matrix("X", X, self.network.inputs, self.network.dtype, finite=True)
         values = np.empty((len(self), len(X), self.network.outputs), self.network.dtype)
         for theta, value in zip(self.theta, values, strict=True):
             value[:] = self.network.predict(theta, X, check_finite=False)
         return Predictions(_responses(self.network.loss, values))
+
+    def _check_not_empty(self) -> None:
+        if not len(self):
+            raise ValueError("there are no samples, the chain is in its burn-in: sample again")
 
 
 class Chain:

@@ -5,6 +5,7 @@ import pytest
 from scipy.special import expit, softmax
 
 import fastbatch as fb
+from fastbatch.posterior import effective_sample_size
 
 
 def network(loss="squared_error", outputs=2, **options):
@@ -37,7 +38,7 @@ def test_moments_are_those_of_numpy_in_float64():
 @pytest.mark.parametrize("rho", [-0.5, 0.0, 0.5, 0.9])
 def test_the_effective_sample_size_of_autoregression_is_that_of_theory(rho):
     x = autoregressive(rho, 40_000, 8, seed=3)
-    size = fb.PosteriorSamples(network(), x, np.arange(len(x))).effective_sample_size()
+    size = effective_sample_size(x)
     # Each is one over a mean of 199 squares: a relative deviation of 0.1; batches of 200 are
     # long enough for correlations over some 10.
     np.testing.assert_allclose(size / len(x), (1 - rho) / (1 + rho), rtol=0.45)
@@ -46,7 +47,7 @@ def test_the_effective_sample_size_of_autoregression_is_that_of_theory(rho):
 
 def test_what_never_moves_has_no_effective_sample_size():
     samples = samples_of(network())
-    samples.theta[:, 2] = 1.0
+    samples.theta[:, 2] = 0.1  # whose sums are rounded
     size = samples.effective_sample_size()
     assert np.isnan(size[2]) and np.isfinite(np.delete(size, 2)).all()
     with pytest.raises(ValueError, match="at least 2 samples, found 1"):
@@ -97,3 +98,11 @@ def test_predictions_check_their_examples():
         samples_of(network()).predict(np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"X\[0, 0\] is nan"):
         samples_of(network()).predict(np.full((2, 3), np.nan))
+
+
+@pytest.mark.parametrize("ask", [fb.PosteriorSamples.mean, fb.PosteriorSamples.covariance])
+def test_without_samples_nothing_can_be_said(ask):
+    with pytest.raises(ValueError, match="there are no samples, the chain is in its burn-in"):
+        ask(samples_of(network(), count=0))
+    with pytest.raises(ValueError, match="there are no samples, the chain is in its burn-in"):
+        samples_of(network(), count=0).predict(np.zeros((2, 3)))

@@ -2,6 +2,11 @@
 
 Every function returns a `Claim`; ``fastbatch explain`` reports them, docs/minibatch.md tells why
 they are true.
+
+Examples
+--------
+>>> CLAIMS[4]().holds
+True
 """
 
 from collections.abc import Callable
@@ -9,6 +14,7 @@ from collections.abc import Callable
 from fastbatch.claims import (
     accumulation,
     batch_size,
+    covariance,
     exchange,
     langevin,
     linearity,
@@ -21,12 +27,12 @@ from fastbatch.claims import (
 )
 from fastbatch.claims.claim import Claim, Table
 
-__all__ = ["CLAIMS", "Claim", "Table"]
+__all__ = ["CLAIMS", "OF_DIGITS", "Claim", "Table"]
 
 CLAIMS: dict[int, Callable[[], Claim]] = {
     1: linearity.linearity,
     2: mean_error.mean_error,
-    3: mean_error.covariance,
+    3: covariance.covariance,
     4: two_examples.two_examples,
     5: accumulation.accumulation,
     6: sum_or_mean.sum_or_mean,
@@ -37,3 +43,5 @@ CLAIMS: dict[int, Callable[[], Claim]] = {
     11: variational.variational,
     12: samplers.samplers,
 }
+
+OF_DIGITS = frozenset({2, 6, 8, 9, 12})  # for which scikit-learn has to be there

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbatch import datasets
-from fastbatch.claims.claim import Claim, Table
+from fastbatch.claims.claim import CHANCE, Claim, Table
 from fastbatch.layers import Dense
 from fastbatch.network import Network
 from fastbatch.optimizers import SGD
@@ -18,17 +18,10 @@ Array = NDArray[Any]
 DIGITS, SIZES, EPOCHS = 1024, (1, 32, 1024), 10
 RATE = 2.0**-5  # a power of two, so that a product with it is not rounded
 NUMBERS, NUMBER_SIZES, SAMPLES = 256, (1, 16, 256), 4000
-CHANCE = 4.5  # standard errors
 
 
 def batch_size(sampler: str = "replacement") -> Claim:
-    """Train with batches of one, some and all; the noise is that of batches by `sampler`.
-
-    Examples
-    --------
-    >>> batch_size().holds
-    True
-    """
+    """Train with batches of one, some and all; the noise is that of batches by `sampler`."""
     data = datasets.read("digits")
     X, y = data.X[:DIGITS] / 16, data.y[:DIGITS]
     network = Network([Dense(16, "tanh"), Dense(10)], 64, "cross_entropy", "float64")
@@ -47,10 +40,11 @@ def batch_size(sampler: str = "replacement") -> Claim:
     return Claim(
         "Online, mini-batch and full batch are one code path",
         "Batches of one example, of some and of all run through the same step. Smaller ones make "
-        "more steps of an epoch, and pay with noise, whose variance is S / M.",
+        "more steps of an epoch, and pay with noise: the variance of a batch's gradient is in "
+        "proportion to 1 / M.",
         (
             Table(
-                f"{EPOCHS} epochs of {DIGITS} digits by the same learning rate",
+                f"{EPOCHS} epochs of {DIGITS} digits by the same learning rate, 2^-5",
                 (
                     "batch size",
                     "steps",
@@ -62,8 +56,9 @@ def batch_size(sampler: str = "replacement") -> Claim:
                 tuple(trained),
             ),
             Table(
-                f"The mean of {NUMBERS} numbers learnt by SGD: variance around it in the long run",
-                ("batch size M", "variance", "a / (2 - a) S / M", "difference in standard errors"),
+                f"The mean of {NUMBERS} numbers, whose variance is V, learnt by SGD: variance "
+                "around it in the long run",
+                ("batch size M", "variance", "a / (2 - a) V / M", "difference in standard errors"),
                 noise,
             ),
         ),
@@ -93,7 +88,8 @@ def _noise(sampler: str) -> tuple[tuple[tuple[Any, ...], ...], dict[int, Array]]
     """Of each batch size: the variance of what SGD has learnt, by theory too; and the path.
 
     A step takes theta to ``(1 - a) theta + a m`` with the mean m of a batch and ``a = 2 lr``. The
-    variance v that this leaves unchanged is ``(1 - a)**2 v + a**2 S / M = a / (2 - a) S / M``.
+    variance v that this leaves unchanged is ``(1 - a)**2 v + a**2 V / M = a / (2 - a) V / M``,
+    where V is the variance of the numbers.
     """
     network = Network([Dense(1)], 1, "squared_error", "float64")
     y = np.random.default_rng(0).normal(size=NUMBERS)

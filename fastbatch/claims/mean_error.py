@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ Averaging = Callable[[Plan, Array, Array, Array], Array]
 
 BATCHES = 10  # over which angles and sizes are averaged
 WIDTH = 32
-U = float(np.finfo(np.float64).eps) / 2
 
 
 @dataclass(frozen=True)
@@ -49,19 +47,12 @@ SERIES: dict[str, tuple[Setting, ...]] = {
 
 def gradient_of_mean_error(plan: Plan, theta: Array, X: Array, y: Array) -> Array:
     """The wrong gradient: only the reference has it, and not among what all backends offer."""
-    module = import_module(".mean_error", load("reference").__name__)
-    wrong: Array = module.gradient_of_mean_error(plan, theta, X, y)
+    wrong: Array = load("reference").mean_error.gradient_of_mean_error(plan, theta, X, y)
     return wrong
 
 
 def mean_error(averaged: Averaging = gradient_of_mean_error) -> Claim:
-    """Measure the gradient of the mean error beside the true one, by angle and relative size.
-
-    Examples
-    --------
-    >>> mean_error().holds
-    True
-    """
+    """Measure the gradient of the mean error beside the true one, by angle and relative size."""
     found = {name: [_Comparison.of(s, averaged) for s in series] for name, series in SERIES.items()}
     slopes = tuple(_slopes())
     learnt = tuple(_learnt(averaged))
@@ -88,48 +79,14 @@ def mean_error(averaged: Averaging = gradient_of_mean_error) -> Claim:
             ),
             Table(
                 "Ten epochs of gradient descent on the digits, in batches of 32",
-                ("follows", "share of digits it knows"),
+                ("follows", "share of digits that it classifies rightly"),
                 learnt,
             ),
         ),
         holds=all(comparison.is_as_claimed for comparison in comparisons)
-        and all((mean != at_mean) == (name != "identity") for name, mean, at_mean in slopes),
+        and all((mean != at_mean) == (name != "identity") for name, mean, at_mean in slopes)
+        and learnt[0][1] > 0.95 > 0.8 > learnt[1][1],
         draw=lambda figure: _draw(figure, found),
-    )
-
-
-def covariance(averaged: Averaging = gradient_of_mean_error) -> Claim:
-    """Find what the mean error drops where a single layer has no other layer to pass it on to.
-
-    Examples
-    --------
-    >>> covariance().holds
-    True
-    """
-    rows = tuple(_dropped(averaged))
-    return Claim(
-        "In a linear model the mean error drops the covariance of error and input",
-        "For linear, logistic and softmax regression the gradient of the mean error is right for "
-        "the bias. For the weights it is right only where error and input do not vary together, as "
-        "where all inputs are equal; else it drops their covariance.",
-        (
-            Table(
-                "What is dropped, of 256 examples; errors are in units of what rounding explains",
-                (
-                    "regression",
-                    "inputs",
-                    "error of the bias",
-                    "length of the weights' error",
-                    "of their gradient",
-                    "error less covariance",
-                ),
-                rows,
-            ),
-        ),
-        holds=all(
-            bias <= 1 and rest <= 1 and (dropped > 0) == (inputs == "different")
-            for _, inputs, bias, dropped, _, rest in rows
-        ),
     )
 
 
@@ -139,38 +96,34 @@ class _Comparison:
 
     setting: Setting
     figures: tuple[float, ...]
-    error: float  # the least of all batches' worst, in units of what rounding explains
-    worst: float  # the largest
+    error: float  # the largest of all batches, in units of what rounding explains
 
     @classmethod
     def of(cls, setting: Setting, averaged: Averaging) -> "_Comparison":
         X, y = _digits(setting.spread)
-        network = _network(setting)
-        trainer = Trainer(network, Adam(1e-3), batch_size=32, seed=0)
+        network = _network(setting.depth, setting.activation)
         order = np.random.default_rng(0).permutation(len(y))
         figures: list[float] = []
-        errors = []
-        for epochs in (0, 5):
-            if epochs:
-                trainer.fit(X, y, epochs=epochs)
+        error = 0.0
+        for theta in _thetas(setting.depth, setting.activation, setting.spread):
             pairs = []
             for batch in range(BATCHES):
                 rows = np.take(order, range(batch * 32, batch * 32 + setting.batch), mode="wrap")
-                examples = trainer.theta, X[rows], y[rows]
+                examples = theta, X[rows], y[rows]
                 true, bound = Sweep(network.plan, *examples).gradient(None, 1 / len(rows))
                 wrong = averaged(network.plan, *examples)
                 # Both are computed in float64, and each may be off by as much.
-                errors.append(error_in_bounds(wrong, true, 2 * bound))
+                error = max(error, error_in_bounds(wrong, true, 2 * bound))
                 size = float(np.linalg.norm(wrong) / np.linalg.norm(true))
                 pairs.append((angle(wrong, true), size))
             figures += np.mean(pairs, axis=0).tolist()
-        return cls(setting, tuple(figures), min(errors), max(errors))
+        return cls(setting, tuple(figures), error)
 
     @property
     def is_as_claimed(self) -> bool:
         if self.setting.batch == 1 or self.setting.spread == 0:
-            return self.worst <= 1
-        return self.error > 1
+            return self.error <= 1
+        return min(self.figures[0], self.figures[2]) > 1  # degrees
 
 
 @cache
@@ -181,9 +134,18 @@ def _digits(spread: float = 1.0) -> tuple[Array, Array]:
     return mean + spread * (X - mean), data.y
 
 
-def _network(setting: Setting) -> Network:
-    hidden = [Dense(WIDTH, setting.activation) for _ in range(setting.depth)]
+def _network(depth: int, activation: str) -> Network:
+    hidden = [Dense(WIDTH, activation) for _ in range(depth)]
     return Network([*hidden, Dense(10)], 64, "cross_entropy", "float64")
+
+
+@cache  # series meet in the usual setting, and batch sizes share one training
+def _thetas(depth: int, activation: str, spread: float) -> tuple[Array, Array]:
+    """Parameters at first, and after five epochs along the gradient."""
+    trainer = Trainer(_network(depth, activation), Adam(1e-3), batch_size=32, seed=0)
+    first = trainer.theta
+    trainer.fit(*_digits(spread), epochs=5)
+    return first, trainer.theta
 
 
 def _slopes() -> Iterator[tuple[str, float, float]]:
@@ -194,9 +156,9 @@ def _slopes() -> Iterator[tuple[str, float, float]]:
         yield name, float(slopes.mean()), float(at_mean[0])
 
 
-def _learnt(averaged: Averaging) -> Iterator[tuple[str, str]]:
-    """What is known after ten epochs of following the one and the other."""
-    (X, y), network = _digits(), _network(USUAL)
+def _learnt(averaged: Averaging) -> Iterator[tuple[str, float]]:
+    """How many digits are classified rightly after ten epochs along the one and the other."""
+    (X, y), network = _digits(), _network(USUAL.depth, USUAL.activation)
 
     def true(plan: Plan, theta: Array, X: Array, y: Array) -> Array:
         return network.value_and_grad(theta, X, y)[1]
@@ -206,48 +168,7 @@ def _learnt(averaged: Averaging) -> Iterator[tuple[str, str]]:
         for _ in range(10):
             for rows in np.array_split(rng.permutation(len(y)), len(y) // 32):
                 theta -= 0.1 * gradient(network.plan, theta, X[rows], y[rows])
-        right = (network.predict(theta, X).argmax(axis=1) == y).mean()
-        yield name, f"{right:.1%}"
-
-
-def _dropped(averaged: Averaging) -> Iterator[tuple[str, str, float, float, float, float]]:
-    """Of each regression: the errors of bias and weights, and of what the covariance explains."""
-    rng, examples, inputs = np.random.default_rng(0), 256, 5
-    for name, loss, outputs in (
-        ("linear", "squared_error", 1),
-        ("logistic", "binary_cross_entropy", 1),
-        ("softmax", "cross_entropy", 3),
-    ):
-        network = Network([Dense(outputs)], inputs, loss, "float64", "reference")
-        theta = rng.normal(size=network.n_parameters)
-        varied = rng.normal(size=(examples, inputs))
-        y = rng.integers(0, 2, (examples, outputs)).astype(float)
-        if loss == "cross_entropy":
-            y = rng.integers(0, outputs, examples)
-        for kind, X in (("different", varied), ("equal", np.tile(varied[:1], (examples, 1)))):
-            _, e = load("reference").loss_functions.LOSSES[loss](network.predict(theta, X), y)
-            true = network.unflatten(network.value_and_grad(theta, X, y)[1])
-            wrong = network.unflatten(averaged(network.plan, theta, X, y))
-            mean_x, mean_e = X.mean(axis=0), e.mean(axis=0)
-            covariance = (X - mean_x).T @ (e - mean_e) / examples
-            # The errors e are the same numbers in all of these: what differs are sums of products.
-            sizes = (abs(X) + abs(mean_x)).T @ (abs(e) + abs(mean_e)) / examples
-            roundings = 2 * (examples + 4) * U  # of a sum of so many products, at worst
-            weight = true["0.weight"] - wrong["0.weight"]
-            bias_bound = roundings * abs(e).mean(axis=0)
-            yield (
-                name,
-                kind,
-                error_in_bounds(wrong["0.bias"], true["0.bias"], bias_bound),
-                _beyond(weight, roundings * sizes),
-                float(np.linalg.norm(true["0.weight"])),
-                error_in_bounds(weight, covariance, 2 * roundings * sizes),
-            )
-
-
-def _beyond(error: Array, bound: Array) -> float:
-    """The length of an error, 0 if rounding explains it."""
-    return float(np.linalg.norm(error)) if (abs(error) > bound).any() else 0.0
+        yield name, float((network.predict(theta, X).argmax(axis=1) == y).mean())
 
 
 def _draw(figure: Any, found: dict[str, list[_Comparison]]) -> None:

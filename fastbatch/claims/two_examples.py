@@ -34,13 +34,7 @@ def along_the_loss(network: Network, theta: Array, lr: float) -> Array:
 
 
 def two_examples(step: Step = along_the_gradient) -> Claim:
-    """Train a line at its optimum, where losses are 1 and gradients cancel.
-
-    Examples
-    --------
-    >>> two_examples().holds
-    True
-    """
+    """Train a line at its optimum, where losses are 1 and gradients cancel."""
     network = Network([Dense(1)], 1, "squared_error", "float64")
     each = network.losses(BEST, X, Y), network.per_example_gradients(BEST, X, Y)
     loss, gradient = network.value_and_grad(BEST, X, Y)
@@ -60,8 +54,8 @@ def two_examples(step: Step = along_the_gradient) -> Claim:
     return Claim(
         "Two examples: the losses average to 1, the gradients to 0",
         "Of the data 1 -> 2 and 1 -> 4 the best that 3 x can do is a mean squared error of 1. "
-        "The mean gradient is 0 there and the model stays; who steps along the mean loss of 1 "
-        "leaves the optimum.",
+        "The mean gradient is 0 there and the model stays; a step along the mean loss of 1 leaves "
+        "the optimum.",
         (
             Table(
                 "At the weight 3",

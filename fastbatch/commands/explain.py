@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbatch.claims import CLAIMS, Claim, Table
+from fastbatch.claims import CLAIMS, OF_DIGITS, Claim, Table
 
 LINE = 100
 
@@ -62,13 +62,20 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"no claim {number}, expected some of {known}")
     if (arguments.html or arguments.pictures) and find_spec("matplotlib") is None:
         raise ImportError("pictures are drawn with matplotlib: pip install 'fastbatch[plot]'")
+    numbers = arguments.numbers or list(CLAIMS)
+    on_digits = sorted(OF_DIGITS.intersection(numbers))
+    if on_digits and find_spec("sklearn") is None:
+        which = ", ".join(map(str, on_digits))
+        raise ImportError(
+            f"the digits of claims {which} come with scikit-learn: pip install 'fastbatch[demo]'"
+        )
     folder = Path(arguments.html).parent if arguments.html else Path()
     if not folder.is_dir():
         raise ValueError(f"--html {arguments.html}: no such folder, expected an existing one")
 
     start = time.perf_counter()
     sections, failed = [], []
-    for number in arguments.numbers or CLAIMS:
+    for number in numbers:
         claim = CLAIMS[number]()
         print("\n".join(_report(number, claim)), flush=True)
         if not claim.holds:

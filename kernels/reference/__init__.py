@@ -9,6 +9,7 @@ when), `per_example` (the gradients that are averaged), `optimizers`, `training`
 the random numbers come from, and `noise` makes them normal.
 """
 
+from . import mean_error as mean_error  # beside what all backends offer: see there
 from .network import losses, outputs, value_and_gradient
 from .noise import gaussian_noise
 from .per_example import (

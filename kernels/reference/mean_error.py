@@ -10,6 +10,7 @@ from .loss_functions import LOSSES
 from .network import parameters
 
 
+# As in `network`: one that has diverged has infinite errors, which is an answer.
 @np.errstate(over="ignore", invalid="ignore")
 def gradient_of_mean_error(plan, theta, X, y):
     """What comes of averaging the errors first, and back-propagating that one mean error.
@@ -48,9 +49,8 @@ def gradient_of_mean_error(plan, theta, X, y):
     a, entering, slopes = X, [], []
     for layer, (weight, bias) in zip(plan.layers, parameters(plan, theta), strict=True):
         mean = a.mean(axis=0, keepdims=True)
-        _, slope = dense.forward(
-            mean, weight, bias, layer.activation
-        )  # at mean z: z is linear in a
+        # The slope at the mean of z: z is linear in a, so that is the z of the mean of a.
+        _, slope = dense.forward(mean, weight, bias, layer.activation)
         entering.append(mean)
         slopes.append(slope)
         a, _ = dense.forward(a, weight, bias, layer.activation)

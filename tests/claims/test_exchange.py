@@ -15,7 +15,7 @@ def test_the_exchange_is_allowed_or_not_as_theory_says():
     }
     assert spread["normal"][0] > 7 * spread["normal"][-1]  # of 64 times as many examples
     assert spread["Cauchy"][0] < 1.2 * spread["Cauchy"][-1]
-    h, of_all, _, of_few, _ = quotients.rows[-1]
+    h, of_all, _, of_few = quotients.rows[-1]
     assert of_all > 1 - 2 * h**2 and of_few < 0.01
 
 

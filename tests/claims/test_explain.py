@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from fastbatch.claims import CLAIMS, Claim, Table
+from fastbatch.claims import CLAIMS, OF_DIGITS, Claim, Table
 from fastbatch.commands import explain, main
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +122,17 @@ def test_without_matplotlib_the_extra_is_named(option, known, monkeypatch, tmp_p
     assert "pip install 'fastbatch[plot]'" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["explain"]) == 0
+
+
+def test_without_scikit_learn_the_claims_on_digits_are_named(monkeypatch, capsys):
+    monkeypatch.setattr(explain, "find_spec", lambda name: None)
+    assert main(["explain", "4", "9", "6"]) == 2
+    captured = capsys.readouterr()
+    assert "the digits of claims 6, 9 come with scikit-learn" in captured.err
+    assert captured.out == ""
+    assert main(["explain", "4"]) == 0
+    modules = {number: sys.modules[claim.__module__] for number, claim in CLAIMS.items()}
+    assert {number for number in CLAIMS if hasattr(modules[number], "datasets")} == OF_DIGITS
 
 
 def test_numbers_of_all_kinds_are_written_short():

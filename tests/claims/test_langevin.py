@@ -1,3 +1,5 @@
+"""The claim on Langevin dynamics holds, and notices chains that have another distribution."""
+
 import pytest
 
 from fastbatch.claims.langevin import langevin
@@ -21,5 +23,6 @@ def test_chains_have_the_distribution_of_theory():
     ],
     ids=["too hot", "another prior", "longer steps", "no noise"],
 )
-def test_other_chains_fail(wrong):
+def test_other_chains_fail(wrong, monkeypatch):
+    monkeypatch.setattr("fastbatch.claims.langevin.STEP_SIZES", {12: (0.04,), 3: (0.01,)})
     assert not langevin(wrong).holds

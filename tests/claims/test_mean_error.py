@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastbatch.claims.mean_error import covariance, gradient_of_mean_error, mean_error
+from fastbatch.claims.mean_error import gradient_of_mean_error, mean_error
 from fastbatch.kernels.reference import value_and_gradient
 
 
@@ -29,9 +29,9 @@ def test_it_is_right_only_of_one_example_or_of_equal_inputs(claim):
     assert list(angles["spread"].values()) == sorted(angles["spread"].values())
 
 
-def test_who_follows_it_learns_less(claim):
+def test_following_it_teaches_less(claim):
     (_, right), (_, wrong) = claim.tables[-1].rows
-    assert float(right.rstrip("%")) > 95 > 80 > float(wrong.rstrip("%"))
+    assert right > 0.95 > 0.8 > wrong
 
 
 def test_the_gradient_itself_is_not_something_else():
@@ -40,14 +40,3 @@ def test_the_gradient_itself_is_not_something_else():
 
 def test_one_that_is_wrong_for_single_examples_too_fails():
     assert not mean_error(lambda *data: 1.001 * gradient_of_mean_error(*data)).holds
-
-
-def test_a_linear_model_drops_the_covariance():
-    assert covariance().holds
-
-
-@pytest.mark.parametrize(
-    "averaged", [true, lambda *data: (1 + 1e-9) * gradient_of_mean_error(*data)]
-)
-def test_nothing_else_drops_exactly_that(averaged):
-    assert not covariance(averaged).holds

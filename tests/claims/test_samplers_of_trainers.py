@@ -1,6 +1,7 @@
 """Steps of trainers have the mean and the variance of their sampler."""
 
-from fastbatch.claims.samplers import CHANCE, samplers
+from fastbatch.claims.claim import CHANCE
+from fastbatch.claims.samplers import samplers
 
 
 def test_every_sampler_has_its_right_scale():

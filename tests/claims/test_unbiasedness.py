@@ -17,6 +17,14 @@ def test_the_mean_error_of_a_random_batch_is_not():
     assert not unbiasedness(lambda *data: len(data[2]) * wrong.mean_error(*data)).holds
 
 
+def test_division_by_the_size_that_a_batch_has_is_looked_at_too():
+    def wrong_of_pairs(network, theta, X, y):
+        return sum_of_gradients(network, theta, X, y) * (2 if len(X) == 2 else 1)
+
+    _, realised = unbiasedness(wrong_of_pairs).tables
+    assert all(share > rest for _, share, rest in realised.rows)
+
+
 def test_a_sum_that_leaves_one_out_is_not():
     def leaves_out(network, theta, X, y):
         keep = max(1, len(X) - 1)
