@@ -212,6 +212,7 @@ class PowerDecay(Schedule):
 
     Welling & Teh 2011, "Bayesian learning via stochastic gradient Langevin dynamics": with gamma in
     (1/2, 1] the sizes have an infinite sum and a finite sum of squares, as convergence wants.
+    Samples of shorter steps lie closer together: `PosteriorSamples.mean` says how to weigh them.
 
     Parameters
     ----------
