@@ -39,8 +39,8 @@ TASKS = {
     ),
     "vae": (
         "Training a variational autoencoder",
-        "Microseconds a step of Adam; the third layer draws 8 numbers by 16, errors are squared: "
-        "a whole shuffled epoch, gather included, over its batches.",
+        "Microseconds a step of Adam; the third layer draws 8 numbers by 16, the loss is binary "
+        "cross-entropy: a whole shuffled epoch, gather included, over its batches.",
     ),
     "gram": (
         "Inner products of gradients",

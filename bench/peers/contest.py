@@ -38,7 +38,7 @@ class Contest:
         Of the input, the hidden layers and the output.
     activation : {"relu", "tanh", "gelu", "identity"}
         Of the hidden layers ("identity" where there are none); the output has none.
-    loss : {"squared_error", "cross_entropy"}
+    loss : {"squared_error", "binary_cross_entropy", "cross_entropy"}
         Summed over the outputs, averaged over a batch.
     batch_size : int
         The number of examples is a multiple of it.
@@ -152,7 +152,7 @@ class Contest:
     def _comparable(self, outputs):
         """Outputs in float64; for cross-entropy, whose outputs only differ, log-probabilities."""
         p = np.asarray(outputs, np.float64)
-        if self.loss == "squared_error":
+        if self.loss != "cross_entropy":
             return p
         p = p - p.max(axis=1, keepdims=True)
         return p - np.log(np.exp(p).sum(axis=1, keepdims=True))
@@ -160,6 +160,8 @@ class Contest:
     def _mean_loss(self, p):
         if self.loss == "squared_error":
             return float(np.square(p - self.y).sum(axis=1).mean())
+        if self.loss == "binary_cross_entropy":
+            return float((np.logaddexp(0, p) - self.y * p).sum(axis=1).mean())
         return float(-p[np.arange(len(p)), self.y].mean())
 
 

@@ -42,12 +42,17 @@ class Model:
             X = self._activation(X @ w + b)
         return X @ weight + bias
 
-    def loss(self, params, X, y):
-        """Mean loss; of a single example, its loss."""
-        p = self.outputs(params, X)
+    def mean_loss(self, p, y):
+        """Mean loss of outputs; of those of a single example, its loss."""
         if self._loss == "squared_error":
             return jnp.square(p - y).sum(axis=-1).mean()
+        if self._loss == "binary_cross_entropy":
+            return optax.sigmoid_binary_cross_entropy(p, y).sum(axis=-1).mean()
         return optax.softmax_cross_entropy_with_integer_labels(p, y).mean()
+
+    def loss(self, params, X, y):
+        """The same, of parameters and inputs."""
+        return self.mean_loss(self.outputs(params, X), y)
 
     def example_gradients(self, params, X, y):
         """Losses (B,), and gradients that are parameters with a leading axis of length B."""

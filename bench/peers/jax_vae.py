@@ -9,7 +9,7 @@ from bench.peers.jax_network import Model, jax, jnp, optax
 
 
 class Autoencoder(Model):
-    """Functions of a contest's problem with a layer that draws; errors are squared."""
+    """Functions of a contest's problem with a layer that draws."""
 
     def __init__(self, contest):
         super().__init__(contest)
@@ -25,7 +25,7 @@ class Autoencoder(Model):
         """Minus the mean lower bound of a batch, but for constants."""
         p, mean, log_variance = self.forward(params, X, eps)
         divergence = (mean**2 + jnp.exp(log_variance) - log_variance - 1).sum(axis=1) / 2
-        return (jnp.square(p - X).sum(axis=1) + divergence).mean()
+        return self.mean_loss(p, X) + divergence.mean()
 
     def step(self, state, X, eps):
         """A step on a batch: the new state, and the loss before."""

@@ -272,7 +272,7 @@ class Session:
     def run(self, steps=0):
         """Let the kernels work; return the number of steps done."""
         wanted = min(workers_for(self._work, self.layout.parameters, steps), self.max_workers)
-        if wanted == 1 or steps <= 1:
+        if wanted == 1 or steps == 0:
             done, self._workers = self._run(wanted, steps)
             return done
         if self._pace is None or wanted not in self._pace.seconds:

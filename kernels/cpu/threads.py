@@ -108,9 +108,11 @@ class Pace:
     DOUBT = 0.3  # how much of a slowdown is believed at once: most are over at the next look
     MOST_STEPS = 128  # of many workers in one call, lest Ctrl-C wait when they suddenly crawl
     FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0  # seconds without a trial of the slower way
+    REST = 80  # and the least of it, in steps of the faster way: a trial takes two
 
     def __init__(self, workers):
-        self.seconds = dict.fromkeys((1, workers))  # of a step, as last measured
+        # Of a step, as last measured. Many come first: a model of costs has asked for them.
+        self.seconds = dict.fromkeys((workers, 1))
         self._pause = self.FIRST_PAUSE
         self._next_trial = 0.0
 
@@ -118,7 +120,8 @@ class Pace:
         """Number of workers to use next, and for how many steps at most."""
         for workers, seconds in self.seconds.items():
             if seconds is None:
-                return workers, 4
+                known = max(filter(None, self.seconds.values()), default=0.0)
+                return workers, 1 if known > self.LOOK / 4 else 4
         slower, faster = sorted(self.seconds, key=self.seconds.__getitem__, reverse=True)
         if now < self._next_trial:
             workers, look = faster, self.LOOK
@@ -134,11 +137,14 @@ class Pace:
             seconds = before + self.DOUBT * (seconds - before)
         self.seconds[workers] = max(seconds, 1e-9)
         other = next(s for w, s in self.seconds.items() if w != workers)
-        if before is None or other is None:
+        if other is None:
             return
+        rest = self.REST * min(self.seconds[workers], other)
         lost = seconds >= other
-        if before >= other:  # that was a trial of the slower way
+        if before is None:
+            self._next_trial = now + max(self._pause, rest)
+        elif before >= other:  # that was a trial of the slower way
             self._pause = min(2 * self._pause, self.LAST_PAUSE) if lost else self.FIRST_PAUSE
-            self._next_trial = now + self._pause
+            self._next_trial = now + max(self._pause, rest)
         elif lost:  # the faster way was slow: for good, or for once?
             self._pause, self._next_trial = self.FIRST_PAUSE, now

@@ -59,3 +59,11 @@ def test_the_clock_is_looked_at_often_enough_to_answer_an_interrupt():
     machine.work(pace, 0.5)
     _, steps = pace.choose(machine.now)
     assert steps * machine.seconds[1] < 0.02
+
+
+def test_long_steps_are_seldom_tried_the_slower_way():
+    machine, pace = Machine(0.13, 0.065), Pace(2)
+    machine.work(pace, 1.0)  # what is believed to be faster comes first, the other way once
+    assert machine.spent[1] == pytest.approx(0.13)
+    machine.work(pace, 60.0)
+    assert 0.13 <= machine.spent[1] < 0.05 * 60
