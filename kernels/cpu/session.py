@@ -277,19 +277,19 @@ class Session:
             return done
         if self._pace is None or wanted not in self._pace.seconds:
             self._pace = Pace(wanted)
-        done, now = 0, perf_counter()
+        done = 0
         while done < steps:
-            wanted, count = self._pace.choose(now)
+            wanted, count = self._pace.choose()
             # After a change the caches of the other cores are cold and workers may be asleep.
             settled = wanted == self._workers
             count = min(count if settled else 1, steps - done)
+            start = perf_counter()
             finished, self._workers = self._run(wanted, count)
             done += finished
             if finished < count:
                 break
-            start, now = now, perf_counter()
             if settled and wanted == self._workers:
-                self._pace.record(wanted, (now - start) / count, now)
+                self._pace.record(wanted, perf_counter() - start, count)
         return done
 
     def _run(self, wanted, steps):

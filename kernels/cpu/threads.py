@@ -107,31 +107,35 @@ class Pace:
     LOOK = 1e-2  # seconds of steps between two looks at the clock
     DOUBT = 0.3  # how much of a slowdown is believed at once: most are over at the next look
     MOST_STEPS = 128  # of many workers in one call, lest Ctrl-C wait when they suddenly crawl
-    FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0  # seconds without a trial of the slower way
-    REST = 80  # and the least of it, in steps of the faster way: a trial takes two
+    # Seconds of steps without a trial of the slower way. Time spent otherwise does not count, or
+    # who trains for a moment now and then would spend it on trials.
+    FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+    REST = 80  # and the least of them, in steps of the faster way: a trial takes two
 
     def __init__(self, workers):
         # Of a step, as last measured. Many come first: a model of costs has asked for them.
         self.seconds = dict.fromkeys((workers, 1))
         self._pause = self.FIRST_PAUSE
-        self._next_trial = 0.0
+        self._worked = self._next_trial = 0.0  # by the clock that stands still between steps
 
-    def choose(self, now):
+    def choose(self):
         """Number of workers to use next, and for how many steps at most."""
         for workers, seconds in self.seconds.items():
             if seconds is None:
                 known = max(filter(None, self.seconds.values()), default=0.0)
                 return workers, 1 if known > self.LOOK / 4 else 4
         slower, faster = sorted(self.seconds, key=self.seconds.__getitem__, reverse=True)
-        if now < self._next_trial:
+        if self._worked < self._next_trial:
             workers, look = faster, self.LOOK
         else:
             workers, look = slower, self.LOOK / 4
         steps = max(1, int(look / self.seconds[workers]))
         return workers, steps if workers == 1 else min(steps, self.MOST_STEPS)
 
-    def record(self, workers, seconds, now):
-        """Take note of what a step has cost."""
+    def record(self, workers, seconds, steps):
+        """Take note of what so many steps have cost."""
+        self._worked += seconds
+        seconds /= steps
         before = self.seconds[workers]
         if before is not None and seconds > before:
             seconds = before + self.DOUBT * (seconds - before)
@@ -142,9 +146,9 @@ class Pace:
         rest = self.REST * min(self.seconds[workers], other)
         lost = seconds >= other
         if before is None:
-            self._next_trial = now + max(self._pause, rest)
+            self._next_trial = self._worked + max(self._pause, rest)
         elif before >= other:  # that was a trial of the slower way
             self._pause = min(2 * self._pause, self.LAST_PAUSE) if lost else self.FIRST_PAUSE
-            self._next_trial = now + max(self._pause, rest)
+            self._next_trial = self._worked + max(self._pause, rest)
         elif lost:  # the faster way was slow: for good, or for once?
-            self._pause, self._next_trial = self.FIRST_PAUSE, now
+            self._pause, self._next_trial = self.FIRST_PAUSE, self._worked

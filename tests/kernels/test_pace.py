@@ -17,12 +17,12 @@ class Machine:
         end = self.now + seconds
         self.spent = {1: 0.0, 2: 0.0}
         while self.now < end:
-            workers, steps = pace.choose(self.now)
+            workers, steps = pace.choose()
             assert steps >= 1
             duration = steps * self.seconds[workers]
             self.now += duration
             self.spent[workers] += duration
-            pace.record(workers, duration / steps, self.now)
+            pace.record(workers, duration, steps)
 
     def share(self, workers):
         """Of the time, how much such steps have taken."""
@@ -57,7 +57,7 @@ def test_the_clock_is_looked_at_often_enough_to_answer_an_interrupt():
     pace = Pace(2)
     machine = Machine(1e-6, 2e-6)
     machine.work(pace, 0.5)
-    _, steps = pace.choose(machine.now)
+    _, steps = pace.choose()
     assert steps * machine.seconds[1] < 0.02
 
 
