@@ -21,6 +21,7 @@ from .threads import UPDATE, Pace, granted, workers_for
 _TILE_BYTES = 256 * 1024  # activations of rows that go through the layers together
 _CHUNK_ELEMENTS = 1 << 22  # activations kept between the two sweeps
 _PARTIALS_ELEMENTS = 1 << 20  # gradients of blocks kept between the two sweeps
+_RATE_BYTES = 8  # a float64
 _PAGE = 4096  # bytes; rows at multiples of it would share the same few cache lines
 
 # A partner compiles from the back, so what is compiled on demand stands first.
@@ -286,6 +287,7 @@ class Session:
             start = perf_counter()
             finished, self._workers = self._run(wanted, count)
             done += finished
+            self.job["rates"] += finished * _RATE_BYTES  # where the next call begins
             if finished < count:
                 break
             if settled and wanted == self._workers:

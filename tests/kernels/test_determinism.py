@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from llvmlite import binding
 from processes import output_of
-from training_runs import ALL, RUNS, Run, all_bits, bits, train, use_all_threads
+from training_runs import ALL, RUNS, Run, all_bits, bits, use_all_threads
 
 from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu
@@ -124,13 +124,20 @@ def test_the_clock_that_chooses_the_workers_does_not_show(serial, threads, monke
     assert all_bits() == serial
 
 
+@pytest.mark.skipif(cpu.get_threads() < 2, reason="one core only")
 @each_run
-def test_bits_do_not_depend_on_how_many_steps_a_call_does(name):
+def test_bits_do_not_depend_on_how_many_steps_a_call_does(name, threads, monkeypatch):
     run = RUNS[name]
-    together, one_by_one = run.start("float32"), run.start("float32")
-    train(together, 1, 0.01)
-    for _ in range(one_by_one.batches):
-        assert one_by_one.advance(np.array([0.01])) == 1
+    one_by_one = run.start("float32")
+    rates = np.linspace(0.01, 0.001, one_by_one.batches)  # each step has its own
+    for rate in rates:
+        assert one_by_one.advance(np.array([rate])) == 1
+    threads(2)
+    monkeypatch.setattr(session, "workers_for", lambda *costs: 2)
+    together = run.start("float32")
+    calls = itertools.cycle([(2, 1), (1, 2), (2, 3)])  # workers, and steps at most
+    monkeypatch.setattr(session.Pace, "choose", lambda self: next(calls))
+    assert together.advance(rates) == len(rates)
     np.testing.assert_array_equal(together.theta, one_by_one.theta)
     np.testing.assert_array_equal(together.slots, one_by_one.slots)
 
