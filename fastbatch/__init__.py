@@ -17,7 +17,7 @@ from fastbatch.checkpoint import CheckpointError
 from fastbatch.clipping import PerExampleClip
 from fastbatch.gradient_statistics import GradientStatistics
 from fastbatch.history import EpochRecord
-from fastbatch.layers import Dense, GaussianSample
+from fastbatch.layers import Dense, Dropout, GaussianSample
 from fastbatch.network import Network
 from fastbatch.optimizers import SGD, SGLD, Adagrad, Adam, AdamW, RMSprop
 from fastbatch.posterior import PosteriorSamples
@@ -39,6 +39,7 @@ __all__ = [
     "Cosine",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "EarlyStopping",
     "EpochRecord",
     "Exponential",

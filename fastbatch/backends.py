@@ -9,9 +9,18 @@ from importlib import import_module
 from typing import Any
 
 from fastbatch.constraints import one_of
-from fastbatch.kernels.plan import Batches, DenseOp, GaussianSampleOp, Plan
+from fastbatch.kernels.plan import Batches, DenseOp, DropoutOp, GaussianSampleOp, Plan
 
-__all__ = ["BACKENDS", "Batches", "DenseOp", "GaussianSampleOp", "Plan", "check", "load"]
+__all__ = [
+    "BACKENDS",
+    "Batches",
+    "DenseOp",
+    "DropoutOp",
+    "GaussianSampleOp",
+    "Plan",
+    "check",
+    "load",
+]
 
 BACKENDS = ("cpu", "reference")
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fastbatch.clipping import PerExampleClip
-from fastbatch.layers import Dense, GaussianSample
+from fastbatch.layers import Dense, Dropout, GaussianSample
 from fastbatch.network import Network
 from fastbatch.optimizers import OPTIMIZERS
 from fastbatch.privacy import GaussianNoise, Ledger
@@ -32,6 +32,7 @@ _KINDS: tuple[type[Any], ...] = (
     Network,
     Dense,
     GaussianSample,
+    Dropout,
     PerExampleClip,
     GaussianNoise,
     Ledger,

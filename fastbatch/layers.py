@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.backends import DenseOp, GaussianSampleOp
-from fastbatch.constraints import integer, one_of
+from fastbatch.backends import DenseOp, DropoutOp, GaussianSampleOp
+from fastbatch.constraints import integer, one_of, real
 
 # Half of a rectifier's outputs are zero, so its weights begin larger.
 RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
@@ -132,4 +132,56 @@ class GaussianSample:
         return {}
 
 
-Layer = Dense | GaussianSample
+@dataclass(frozen=True)
+class Dropout:
+    """Sets elements to 0 at random while training, each with probability `rate`.
+
+    The others are multiplied by ``1 / (1 - rate)``, so that what the next layer gets is right on
+    average (Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
+    overfitting"). It stands before the layer whose inputs it drops: at the beginning, or behind any
+    other layer but the last. There are no parameters.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1), rounded to a multiple of ``2**-32``; 0 does nothing.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `rate` is not a number in [0, 1).
+
+    Notes
+    -----
+    The steps of a `Trainer` drop; a network itself, and so validation and predictions, does not,
+    unless it is told to by `Network.with_dropout`. Which elements are dropped depends on the
+    trainer's seed or the network's `draw`, the step, the row of X, layer and column, and on nothing
+    else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbatch import Network
+    >>> net = Network([Dropout(0.5), Dense(1)], 4, "huber", backend="reference")
+    >>> theta, X = np.array([1, 2, 4, 8, 0]), np.ones((1, 4))
+    >>> net.predict(theta, X), net.with_dropout(0).predict(theta, X)
+    (array([[15.]], dtype=float32), array([[4.]], dtype=float32))
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", real("rate", self.rate, 0.0, 1.0))
+
+    def operation(self, inputs: int) -> DropoutOp:
+        """The layer as the backends see it, for examples of width `inputs`."""
+        return DropoutOp(inputs, self.rate)
+
+    def initial(
+        self, inputs: int, uniform: Callable[[int], NDArray[np.float64]]
+    ) -> dict[str, NDArray[Any]]:
+        """There are no parameters."""
+        return {}
+
+
+Layer = Dense | GaussianSample | Dropout

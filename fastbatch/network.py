@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastbatch import arrays, backends
 from fastbatch.backends import Plan
-from fastbatch.constraints import integer, one_of, real
-from fastbatch.layers import Dense, Layer
+from fastbatch.constraints import flag, integer, one_of, real
+from fastbatch.layers import Dense, Dropout, Layer
 from fastbatch.losses import LOSSES
 from fastbatch.per_example import PerExampleQuantities
 
@@ -30,9 +30,9 @@ class Network(PerExampleQuantities):
 
     Parameters
     ----------
-    layers : sequence of Dense and GaussianSample
-        At least one, first a Dense. The last one makes the outputs: for the losses on logits or
-        log-rates leave its activation the identity.
+    layers : sequence of Dense, GaussianSample and Dropout
+        At least one, a Dense before any GaussianSample. The last one makes the outputs: for the
+        losses on logits or log-rates leave its activation the identity.
     inputs : int
         Number of features of an example.
     loss : str
@@ -45,7 +45,9 @@ class Network(PerExampleQuantities):
     backend : {"cpu", "reference"}
         Who computes: the compiled kernels, or plain NumPy, slow and easy to read.
     draw : int
-        In [0, 2**64): which noise `GaussianSample` has, see `with_draw`.
+        In [0, 2**64): which noise `GaussianSample` has, see `with_draw`, and what is dropped.
+    dropping : bool
+        Whether `Dropout` drops, see `with_dropout`.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class Network(PerExampleQuantities):
     dtype: str = "float32"
     backend: str = "cpu"
     draw: int = 0
+    dropping: bool = False
 
     def __init__(
         self,
@@ -94,17 +97,12 @@ class Network(PerExampleQuantities):
         dtype: DTypeLike = "float32",
         backend: str = "cpu",
         draw: int = 0,
+        dropping: bool = False,
     ) -> None:
         if isinstance(layers, Layer) or not isinstance(layers, Iterable):
             raise TypeError(f"layers must be a list of layers, found {layers!r}")
         layers = tuple(layers)
-        for layer in layers:
-            if not isinstance(layer, Layer):
-                raise TypeError(f"a layer must be a Dense or a GaussianSample, found {layer!r}")
-        if not layers:
-            raise ValueError("layers must hold at least one layer, found none: add Dense(outputs)")
-        if not isinstance(layers[0], Dense):
-            raise ValueError(f"{layers[0]} cannot be the first layer: put a Dense before it")
+        _check_order(layers)
         for name, value in {
             "layers": layers,
             "inputs": integer("inputs", inputs, 1),
@@ -112,6 +110,7 @@ class Network(PerExampleQuantities):
             "dtype": one_of("dtype", _dtype_name(dtype), DTYPES),
             "backend": backends.check(backend),
             "draw": integer("draw", draw, 0, SEEDS),
+            "dropping": flag("dropping", dropping),
         }.items():
             object.__setattr__(self, name, value)
         _ = self.plan  # refuses layers that do not fit together
@@ -125,7 +124,7 @@ class Network(PerExampleQuantities):
         >>> Network([Dense(3)], inputs=2, loss="cross_entropy").outputs
         3
         """
-        return self.layers[-1].units
+        return int(self.plan.outputs)
 
     @property
     def n_parameters(self) -> int:
@@ -158,11 +157,13 @@ class Network(PerExampleQuantities):
         >>> Network([Dense(3)], inputs=2, loss="cross_entropy").plan.layers
         (DenseOp(inputs=2, outputs=3, activation='identity'),)
         """
-        widths = pairwise([self.inputs, *(layer.units for layer in self.layers)])
-        operations = (
-            layer.operation(inputs) for layer, (inputs, _) in zip(self.layers, widths, strict=True)
-        )
-        return Plan(tuple(operations), self.loss, self.dtype, self.draw)
+        operations: list[Any] = []
+        inputs = self.inputs
+        for layer in self.layers:
+            operations.append(layer.operation(inputs))
+            inputs = operations[-1].outputs
+        noise = {"draw": self.draw, "dropping": self.dropping}
+        return Plan(tuple(operations), self.loss, self.dtype, **noise)
 
     def with_draw(self, draw: int) -> "Network":
         """Return the same network with other noise.
@@ -191,11 +192,42 @@ class Network(PerExampleQuantities):
         """
         return replace(self, draw=draw)
 
+    def with_dropout(self, draw: int) -> "Network":
+        """Return the same network, whose `Dropout` layers drop.
+
+        Outputs, losses, and all gradients are then those of one thinned network for each example, a
+        function of theta, X, y and `draw`, which gives the same again until it gets another draw.
+        Means and variances of predictions over many draws are known as Monte Carlo dropout (Gal &
+        Ghahramani 2016, "Dropout as a Bayesian approximation"). As for `with_draw`, a mask depends
+        on the row, and `GaussianSample` has the noise of the same draw.
+
+        Parameters
+        ----------
+        draw : int
+            In [0, 2**64).
+
+        Returns
+        -------
+        Network
+
+        Examples
+        --------
+        >>> from fastbatch import Dropout
+        >>> layers = [Dense(100, "relu"), Dropout(0.5), Dense(1)]
+        >>> net = Network(layers, 1, "squared_error", backend="reference")
+        >>> theta, X = net.init(seed=0), [[1], [2]]
+        >>> draws = [net.with_dropout(draw).predict(theta, X) for draw in range(200)]
+        >>> error = abs(np.mean(draws, axis=0) - net.predict(theta, X))
+        >>> bool((error < 4 * np.std(draws, axis=0) / 200**0.5).all())
+        True
+        """
+        return replace(self, draw=draw, dropping=True)
+
     def part(self, start: int, stop: int | None = None) -> tuple["Network", slice]:
         """Return some layers as a network of their own, and where its parameters lie in theta.
 
         Such as the encoder of a variational autoencoder, which gives means and log-variances, or
-        its decoder. A `GaussianSample` that has another number in the part has other noise.
+        its decoder. A layer that has another number in the part has other noise or other masks.
 
         Parameters
         ----------
@@ -495,6 +527,25 @@ class Network(PerExampleQuantities):
                 stop = start + prod(shape)
                 yield f"{index}.{name}", shape, slice(start, stop)
                 start = stop
+
+
+def _check_order(layers: tuple[Layer, ...]) -> None:
+    """Raise unless such layers may follow one another."""
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"a layer must be a Dense, a GaussianSample or a Dropout, found {layer!r}"
+            )
+    if not layers:
+        raise ValueError("layers must hold at least one layer, found none: add Dense(outputs)")
+    if isinstance(layers[-1], Dropout):
+        raise ValueError(f"{layers[-1]} cannot be the last layer: put a Dense behind it")
+    for layer, following in pairwise(layers):
+        if isinstance(layer, Dropout) and isinstance(following, Dropout):
+            raise ValueError(f"{following} stands behind another Dropout: make them one")
+    first = next(layer for layer in layers if not isinstance(layer, Dropout))
+    if not isinstance(first, Dense):
+        raise ValueError(f"{first} cannot be the first layer: put a Dense before it")
 
 
 def _dtype_name(dtype: DTypeLike) -> str:

@@ -17,6 +17,7 @@ an example is missing.)
 * A loss: likewise, with the formulas of `_LOSSES`.
 * A sample, ``mean + exp(log_variance / 2) * eps``: 4 u for the second term, of which eps has half,
   and what an error of log_variance makes of the exponential.
+* A mask of dropout: u for its scale, and u for the product.
 
 So the bounds follow the data: where a computation cancels they are wide, where it does not they
 are narrow. As u is that of the tested dtype plus that of the reference's own float64, they hold
@@ -30,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.backends import DenseOp, Plan, load
+from fastbatch.backends import DropoutOp, GaussianSampleOp, Plan, load
 from fastbatch.clipping import PerExampleClip
 
 Array = NDArray[Any]
@@ -84,15 +85,22 @@ class Sweep:
         y = np.eye(plan.outputs)[y] if y.ndim == 1 else y.astype(np.float64)
 
         a = X.astype(np.float64), np.zeros(X.shape)
-        # What enters each layer; its weight, if it has one; its slope, or the deviation of samples.
-        self._sweep: list[tuple[Pair, Array | None, Pair]] = []
+        # Each layer, what enters it, its weight, if it has one, and its slope, deviation or mask.
+        self._sweep: list[tuple[Any, Pair, Array | None, Pair]] = []
         divergences: list[Pair] = []
         start = 0
         for number, layer in enumerate(plan.layers):
-            if not isinstance(layer, DenseOp):
+            if isinstance(layer, DropoutOp):
+                if plan.dropping:
+                    mask = reference.dropout.mask(plan, number, np.arange(len(X)), 0)
+                    exact = layer.scale * (mask != 0)
+                    self._sweep.append((layer, a, None, (exact, u * exact)))
+                    a = self._times(a, (exact, u * exact))
+                continue
+            if isinstance(layer, GaussianSampleOp):
                 eps = reference.gaussian_sample.noise(plan, number, np.arange(len(X)), 0)
                 deviation = self._deviation(a, eps.astype(np.float64))
-                self._sweep.append((a, None, deviation))
+                self._sweep.append((layer, a, None, deviation))
                 divergences.append(self._divergence(a))
                 mean, _ = _halves(a)
                 a = self._added(mean, deviation)
@@ -107,7 +115,7 @@ class Sweep:
             curvature, jump = _CURVATURES[layer.activation]
             change = curvature * BOUND * z_error + jump * (abs(z) <= BOUND * z_error)
             a = value, (abs(slope) + change) * z_error + u * (abs(value) + abs(z)) + tiny
-            self._sweep.append((entering, weight, (slope, change + u)))
+            self._sweep.append((layer, entering, weight, (slope, change + u)))
 
         self._outputs = a
         losses, delta = reference.loss_functions.LOSSES[plan.loss](a[0], y)
@@ -152,8 +160,11 @@ class Sweep:
         Those have a row for each example, or as many `times`.
         """
         layers: Layers = []
-        for a, weight, slope in reversed(self._sweep):
+        for layer, a, weight, slope in reversed(self._sweep):
             a, slope = _repeated(a, times), _repeated(slope, times)
+            if isinstance(layer, DropoutOp):
+                by_output = self._times(by_output, slope)
+                continue
             if weight is None:
                 by_output = self._before_sample(a, slope, by_output, divergence)
                 continue
@@ -255,7 +266,7 @@ class Sweep:
         The direction is taken for any, like the weights: not one that is made from the gradients.
         """
         changes, start = [], 0  # of the pre-activations, by a step in that direction
-        weights = (weight for _, weight, _ in self._sweep if weight is not None)
+        weights = (weight for _, _, weight, _ in self._sweep if weight is not None)
         for weight, (a, _) in zip(weights, self._layers, strict=True):
             part = direction[start : start + weight.size].astype(np.float64).reshape(weight.shape)
             start += weight.size

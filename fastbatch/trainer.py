@@ -52,7 +52,8 @@ class Trainer:
     batch_size : int
         Examples per step; the last batch of an epoch may be smaller.
     seed : int
-        Of the samples, of the noise, and of the initial parameters if `theta` is not given.
+        Of the samples, of the noise, of what `Dropout` drops, and of the initial parameters if
+        `theta` is not given.
     sampler : str or callable
         Which examples a batch takes. An epoch has as many batches as it takes for all examples,
         whatever the sampler.
@@ -73,6 +74,11 @@ class Trainer:
         What is done to the gradient of each example before they are summed.
     noise : GaussianNoise, optional
         What is added to the sum; needs `clip`. SGLD has noise of its own.
+    l2 : float
+        A penalty on large weights: to the sum of a batch's losses comes ``l2 / 2`` times the sum of
+        the squares of all weights, biases left out, and so ``l2 * weight`` to the sum of the
+        gradients, divided with it by the sum of the weights of the examples. Losses that are
+        reported do not hold it. Weight decay of an optimizer is not divided, and reaches biases.
     monitor : sequence of str
         What to look at while training: ``"losses"`` and ``"gradient_norms"`` of the examples,
         ``"noise_scale"`` of the batches. A function as sampler gets the first two anyway.
@@ -130,6 +136,7 @@ class Trainer:
         theta: ArrayLike | None = None,
         clip: PerExampleClip | None = None,
         noise: GaussianNoise | None = None,
+        l2: float = 0.0,
         monitor: Iterable[str] = (),
     ) -> None:
         if not isinstance(network, Network):
@@ -141,6 +148,7 @@ class Trainer:
         self.sampler = samplers.check(sampler)
         self.clip, self.noise = _check_clip(clip, noise, len(network.plan.parametric))
         self._check_noise()
+        self.l2 = real("l2", l2)
         self.monitor = _check_monitor(monitor)
         self.history: list[EpochRecord] = []
         self.samples: PosteriorSamples | None = None
@@ -509,6 +517,7 @@ class Trainer:
             "sampler": self.sampler,
             "clip": self.clip,
             "noise": self.noise,
+            "l2": self.l2,
             "monitor": self.monitor,
             "state": numbers,
             "examples": self._examples,
@@ -575,6 +584,7 @@ class Trainer:
                 theta=tensors["theta"],
                 clip=saved["clip"],
                 noise=saved["noise"],
+                l2=saved.get("l2", 0.0),  # older files know of none
                 monitor=saved["monitor"],
             )
             state: dict[str, Any] = {**tensors, **saved["state"], "theta": trainer._state.theta}
@@ -666,7 +676,7 @@ class Trainer:
             deviation = self.noise.multiplier * self.clip.sensitivity(layers)
             noise = deviation, self.seed if self.noise.seed is None else self.noise.seed
         training = kernels.Training(
-            replace(self.network.plan, draw=self.seed),
+            replace(self.network.plan, draw=self.seed, dropping=True),
             self.optimizer,
             X,
             y,
@@ -682,6 +692,7 @@ class Trainer:
             ),
             clip=self.clip,
             noise=noise,
+            l2=self.l2,
             monitor=self._watched(),
         )
         self._state.put_into(training, len(X))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbatch.backends import DenseOp, GaussianSampleOp, Plan, load
+from fastbatch.backends import DenseOp, DropoutOp, GaussianSampleOp, Plan, load
 from fastbatch.clipping import PerExampleClip
 from fastbatch.layers import ACTIVATIONS
 from fastbatch.losses import LOSSES
@@ -26,7 +26,8 @@ from fastbatch.samplers import sampling
 
 DTYPES = ("float32", "float64")
 
-SAMPLE = "gaussian_sample"  # where a case names the activation of a layer
+SAMPLE, DROPOUT = "gaussian_sample", "dropout"  # where a case names the activation of a layer
+RATE = 0.4  # of dropout
 
 # Roundings granted to one step of an optimizer; a square root and a quotient are among them.
 _UPDATE = 16
@@ -42,7 +43,7 @@ class Case:
     widths : tuple of int
         Of the input, the hidden layers and the output.
     activations : tuple of str
-        One for each layer; `SAMPLE` stands for a `GaussianSample`.
+        One for each layer; `SAMPLE` stands for a `GaussianSample`, `DROPOUT` for a `Dropout`.
     loss : str
     examples : int
     labels : bool
@@ -67,15 +68,8 @@ class Case:
         >>> CELLS["digits"].plan("float32").size
         8970
         """
-        layers = (
-            GaussianSampleOp(inputs, outputs)
-            if activation == SAMPLE
-            else DenseOp(inputs, outputs, activation)
-            for inputs, outputs, activation in zip(
-                self.widths[:-1], self.widths[1:], self.activations, strict=True
-            )
-        )
-        return Plan(tuple(layers), self.loss, dtype)
+        layers = map(_operation, self.widths[:-1], self.widths[1:], self.activations)
+        return Plan(tuple(layers), self.loss, dtype, dropping=True)
 
     def data(self, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Parameters, inputs, targets and weights, the same at every call.
@@ -113,6 +107,14 @@ class Case:
             y = rng.standard_normal(shape).astype(dtype)
         weights = rng.choice([0.0, 0.5, 1.0, 1.7], size=self.examples)
         return np.concatenate(theta).astype(dtype), X.astype(dtype), y, weights.astype(dtype)
+
+
+def _operation(inputs: int, outputs: int, activation: str) -> Any:
+    if activation == SAMPLE:
+        return GaussianSampleOp(inputs, outputs)
+    if activation == DROPOUT:
+        return DropoutOp(inputs, RATE)
+    return DenseOp(inputs, outputs, activation)
 
 
 def _table() -> dict[str, Case]:
@@ -156,6 +158,18 @@ def _table() -> dict[str, Case]:
         ((6, 28, 14, 7), ("gelu", SAMPLE, SAMPLE), "cross_entropy", 21),
     ):
         name = f"{'-'.join(map(str, widths))} sample {loss} x{examples}"
+        cases[name] = Case(name, widths, activations, loss, examples)
+    for widths, activations, loss, examples in (
+        ((33, 33, 2), (DROPOUT, "identity"), "huber", 7),
+        ((5, 66, 66, 7, 7, 3), ("tanh", DROPOUT, "relu", DROPOUT, "identity"), "cross_entropy", 30),
+        (
+            (9, 9, 40, 40, 20, 20, 9),
+            (DROPOUT, "elu", DROPOUT, SAMPLE, DROPOUT, "identity"),
+            *("squared_error", 17),
+        ),
+        ((4, 20, 20, 3), ("silu", DROPOUT, "identity"), "poisson", 300),  # in blocks
+    ):
+        name = f"{'-'.join(map(str, widths))} dropout {loss} x{examples}"
         cases[name] = Case(name, widths, activations, loss, examples)
     return cases
 
@@ -376,7 +390,7 @@ def training_errors(kernels: ModuleType, dtype: str) -> Iterator[tuple[str, floa
     --------
     >>> dict(training_errors(load("reference"), "float32"))
     {'shuffle': 0.0, 'sequential': 0.0, 'replacement': 0.0, 'poisson': 0.0, 'weighted': 0.0,
-     'sum': 0.0, 'clip': 0.0, 'clip per layer': 0.0, 'noise': 0.0, 'langevin': 0.0}
+     'sum': 0.0, 'l2': 0.0, 'clip': 0.0, 'clip per layer': 0.0, 'noise': 0.0, 'langevin': 0.0}
     """
     thin = [1, 0, 2, 1, 0, 2]  # the first batch of four weighs 4, the second of two weighs 2
     full = [2, 0, 2, 1, 1, 2]  # 8 in all
@@ -387,6 +401,7 @@ def training_errors(kernels: ModuleType, dtype: str) -> Iterator[tuple[str, floa
         "poisson": partial(_two_epochs, sampler="poisson", weights=thin),
         "weighted": partial(_two_epochs, sampler=lambda *_: [1, 2, 1, 2, 1, 1], weights=full),
         "sum": partial(_two_epochs, sampler="shuffle", weights=thin, reduction="sum"),
+        "l2": partial(_two_epochs, sampler="sequential", weights=thin, l2=2.0),
         "clip": partial(_clipped_step, clip=PerExampleClip(8.0), weights=full),
         "clip per layer": partial(
             _clipped_step, clip=PerExampleClip([8.0], per_layer=True), weights=full
@@ -411,12 +426,13 @@ def _two_epochs(
     sampler: Any,
     weights: list[int] | None = None,
     reduction: str = "mean",
+    l2: float = 0.0,
 ) -> np.ndarray:
     """Parameters and sums after two epochs in batches of four."""
     plan, theta, X, y = _integers(33, dtype)
     w = None if weights is None else np.array(weights, dtype)
     options = sampling(sampler, kernels, X, w, batch_size=4, seed=1, reduction=reduction)
-    training = kernels.Training(plan, SGD(), X, y, w, **options)
+    training = kernels.Training(plan, SGD(), X, y, w, **options, l2=l2)
     training.theta = theta
     for _ in range(2):
         training.advance(np.full(training.batches, 0.25))

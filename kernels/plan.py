@@ -46,19 +46,53 @@ class GaussianSampleOp:
 
 
 @dataclass(frozen=True)
+class DropoutOp:
+    """Each element 0 with probability `rate`, else times `scale`; of a plan that is `dropping`."""
+
+    inputs: int
+    rate: float
+
+    @property
+    def outputs(self):
+        """What enters leaves."""
+        return self.inputs
+
+    @property
+    def shapes(self):
+        """There are no parameters."""
+        return {}
+
+    @property
+    def size(self):
+        """Number of parameters."""
+        return 0
+
+    @property
+    def dropped(self):
+        """How many of the 2**32 words that decide on an element drop it."""
+        return min(round(self.rate * 2**32), 2**32 - 1)
+
+    @property
+    def scale(self):
+        """What an element that stays is multiplied by, so that means are what they were."""
+        return 2.0**32 / (2**32 - self.dropped)
+
+
+@dataclass(frozen=True)
 class Plan:
     """The whole network; theta is the layers' parameters in order, each in C order.
 
-    The noise eps of an example depends on `draw`, on the training step (0 outside of training) and
-    on its row in X, counted from `first_row`. Two plans that differ in their noise only are equal,
-    so that they share what was prepared for one.
+    Noise and masks of an example depend on `draw`, on the training step (0 outside of training) and
+    on its row in X, counted from `first_row`. Two plans that differ in these only are equal, so
+    that they share what was prepared for one.
     """
 
-    layers: tuple[DenseOp | GaussianSampleOp, ...]
+    layers: tuple[DenseOp | GaussianSampleOp | DropoutOp, ...]
     loss: str
     dtype: str
     draw: int = field(default=0, compare=False)  # in [0, 2**64)
     first_row: int = field(default=0, compare=False)  # where X is a later part of a whole
+    dropping: bool = field(default=False, compare=False)  # else a DropoutOp does nothing
 
     @property
     def inputs(self):

@@ -94,6 +94,7 @@ def test_a_function_of_the_users_own_must_be_given_again(classifier, classes, pa
 EVERYTHING = {
     "clip": fb.PerExampleClip([1.0, 0.5], per_layer=True),
     "noise": fb.GaussianNoise(0.1, seed=5),
+    "l2": 0.5,
     "monitor": ["losses", "gradient_norms", "noise_scale"],
 }
 
@@ -144,7 +145,7 @@ def test_all_options_are_saved(classes, path, sampler):
     trainer.fit(*classes)
     trainer.save(path)
     loaded = fb.Trainer.load(path)
-    for name in "sampler", "clip", "noise", "monitor", "seed", "batch_size", "history":
+    for name in "sampler", "clip", "noise", "l2", "monitor", "seed", "batch_size", "history":
         assert getattr(loaded, name) == getattr(trainer, name), name
     for name, value in vars(trainer._state).items():
         np.testing.assert_array_equal(getattr(loaded._state, name), value, err_msg=name)
@@ -182,6 +183,7 @@ def test_a_sampler_of_the_users_own_must_be_given_again(classifier, classes, pat
         lambda tensors, description: description["clip"].update(max_norm=[1.0]),
         lambda tensors, description: description.update(clip=None),
         lambda tensors, description: description["noise"].update(multiplier="much"),
+        lambda tensors, description: description.update(l2=-1.0),
         lambda tensors, description: description.update(monitor="losses"),
         lambda tensors, description: description.update(ledger=[]),
         lambda tensors, description: description["ledger"].update(entries=[[0, [0.5]]]),
@@ -205,6 +207,12 @@ def test_another_optimizer_must_keep_as_much_state(trainer, path):
         fb.Trainer.load(path, optimizer=fb.SGD())
     with pytest.raises(ValueError, match="unknown optimizer 'adan'"):
         fb.Trainer.load(path, optimizer="adan")
+
+
+def test_a_file_from_before_there_was_a_penalty_has_none(trainer, path):
+    trainer.save(path)
+    rewritten(path, lambda tensors, description: description.pop("l2"))
+    assert fb.Trainer.load(path).l2 == 0.0
 
 
 # Damaged, foreign, from the future

@@ -103,11 +103,11 @@ def test_an_npz_file_trains(tmp_path, capsys):
 def test_options_reach_the_trainer(tmp_path):
     model = tmp_path / "model.safetensors"
     options = "--hidden 5 --activation tanh --epochs 2 --batch-size 7 --optimizer rmsprop --lr 0.5"
-    options += " --sampler replacement --clip 2 --noise 0.1"
+    options += " --sampler replacement --clip 2 --noise 0.1 --dropout 0.3"
     others = f"--seed 3 --validation 0.3 --backend reference --output {model}"
     assert main(["train", "wine", *options.split(), *others.split()]) == 0
     trainer = fb.Trainer.load(model)
-    assert trainer.network.layers == (fb.Dense(5, "tanh"), fb.Dense(3))
+    assert trainer.network.layers == (fb.Dense(5, "tanh"), fb.Dropout(0.3), fb.Dense(3))
     assert trainer.optimizer == fb.RMSprop(0.5)
     assert (trainer.batch_size, trainer.seed, trainer.epoch) == (7, 3, 2)
     assert (trainer.sampler, trainer.clip) == ("replacement", fb.PerExampleClip(2.0))

@@ -10,7 +10,7 @@ METHODS = [
     member
     for kind in (fb.Network, fb.Trainer)
     for name, member in inspect.getmembers(kind)
-    if not name.startswith("_") and not isinstance(member, str)
+    if not name.startswith("_") and not isinstance(member, str | int)
 ]
 
 

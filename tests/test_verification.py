@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from fastbatch import Adam, backends, verification
-from fastbatch.verification import CASES, CELLS, DTYPES, OPTIMIZERS, SAMPLE, Case, error_in_bounds
+from fastbatch.verification import (
+    CASES,
+    CELLS,
+    DROPOUT,
+    DTYPES,
+    OPTIMIZERS,
+    SAMPLE,
+    Case,
+    error_in_bounds,
+)
 
 REFERENCE = backends.load("reference")
 CASE = CASES["65-63-66-64-5 cross_entropy x20"]
@@ -152,5 +161,5 @@ def test_the_table_covers_what_is_awkward():
     assert {1, 15, 16, 17, 63, 64, 65} <= widths
     assert {1, 2} <= {case.examples for case in CASES.values()}
     activations = {name for case in CASES.values() for name in case.activations}
-    assert activations == {*REFERENCE.activations.ACTIVATIONS, SAMPLE}
+    assert activations == {*REFERENCE.activations.ACTIVATIONS, SAMPLE, DROPOUT}
     assert {case.loss for case in CASES.values()} == set(REFERENCE.loss_functions.LOSSES)

@@ -9,7 +9,7 @@ from fastbatch import datasets
 from fastbatch.backends import BACKENDS, load
 from fastbatch.clipping import PerExampleClip
 from fastbatch.commands.doctor import compiled_kernels
-from fastbatch.layers import ACTIVATIONS, Dense
+from fastbatch.layers import ACTIVATIONS, Dense, Dropout, Layer
 from fastbatch.network import Network
 from fastbatch.optimizers import OPTIMIZERS, SGLD
 from fastbatch.privacy import GaussianNoise
@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--hidden", type=int, nargs="*", default=[64, 64], metavar="UNITS", help="hidden layers")
     add("--activation", default="relu", choices=ACTIVATIONS, metavar="NAME", help="of hidden units")
+    add("--dropout", type=float, metavar="RATE", help="share of hidden units dropped in a step")
     add("--epochs", type=int, default=30)
     add("--batch-size", type=int, default=32)
     # A single draw from the posterior is no model.
@@ -87,7 +88,11 @@ def _prepare(
     arguments: argparse.Namespace, data: datasets.Dataset
 ) -> tuple[Trainer, datasets.Preparation, datasets.Dataset, datasets.Dataset]:
     """The trainer, and the data as it will see them."""
-    layers = [Dense(units, arguments.activation) for units in arguments.hidden]
+    layers: list[Layer] = []
+    for units in arguments.hidden:
+        layers.append(Dense(units, arguments.activation))
+        if arguments.dropout is not None:
+            layers.append(Dropout(arguments.dropout))
     network = Network(
         [*layers, Dense(len(data.classes) if data.classes else 1)],
         inputs=data.X.shape[1],

@@ -34,6 +34,7 @@ _INTEGERS = (
     "draw_sample",
     "add_divergence",
     "sample_backward",
+    "drop",
     "give_way",  # the system's: another thread may have the core
     "sleep",  # the system's, for as short as it can
     # Addresses of the buffer and of the tables.
@@ -74,7 +75,8 @@ _INTEGERS = (
     "noise_scale",  # whether to find out what it is
     "noisy",  # whether Gaussian noise is added to the sum; SGLD says how much, or noise_level
     "noise_seed",
-    # Which noise samples in the network are made from, see plan.Plan.
+    # Which noise samples in the network and masks are made from, see plan.Plan.
+    "dropping",
     "draw",
     "first_example",
     # Places in the arena.
@@ -125,6 +127,7 @@ _FLOATS = (
     "loss_scale",  # the same, or 1 where it comes later
     "gamma",  # of automatic clipping
     "noise_level",  # standard deviation of the noise, before the scale
+    "l2",  # what half of the weights' squares come with to a batch's losses, before the scale
     "square_sum",  # of the batch's clipped gradients, weighted
     "variance_sum",  # of the gradients, over the steps of this epoch: see per_example
     "signal_sum",

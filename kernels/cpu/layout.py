@@ -15,7 +15,7 @@ from math import prod
 
 import numpy as np
 
-from ..plan import DenseOp
+from ..plan import DenseOp, DropoutOp
 from .simd import VECTOR_BYTES
 
 PANEL_VECTORS = 4
@@ -23,7 +23,7 @@ BLOCK = 128  # examples whose gradients are summed before blocks are; changes th
 BLOCKED_PARAMETERS = 131072  # the most parameters with which blocks are used; changes the bits
 
 DENSE, GAUSSIAN_SAMPLE = range(2)  # kinds of layers
-NOISE_GROUPS = 1 << 16  # of columns, that the noise of a layer may have
+NOISE_GROUPS = 1 << 16  # of columns, that the noise of a layer, or its masks, may have
 
 LAYER = np.dtype(
     [
@@ -49,6 +49,9 @@ LAYER = np.dtype(
             # Of samples:
             "deviation",  # place of what is not their mean
             "first_group",  # of columns of noise
+            # Of dropout:
+            "dropped",  # of the 2**32 words that decide on an entering element: so many drop it
+            "first_mask",  # group of columns of masks
         )
     ]
 )
@@ -71,8 +74,17 @@ class Layout:
         self.dtype = np.dtype(plan.dtype)
         self.lanes = VECTOR_BYTES // self.dtype.itemsize
         self.panel = PANEL_VECTORS * self.lanes
-        self.layers = np.zeros(len(plan.layers), LAYER)
-        for number, (row, op) in enumerate(zip(self.layers, plan.layers, strict=True)):
+        # Dropout is no layer here, but a part of that behind it.
+        self.layers = np.zeros(sum(not isinstance(op, DropoutOp) for op in plan.layers), LAYER)
+        rows = iter(self.layers)
+        entering = 0, 0
+        for number, op in enumerate(plan.layers):
+            if isinstance(op, DropoutOp):
+                entering = op.dropped, number * NOISE_GROUPS
+                continue
+            row = next(rows)
+            row["dropped"], row["first_mask"] = entering
+            entering = 0, 0
             row["kind"] = DENSE if isinstance(op, DenseOp) else GAUSSIAN_SAMPLE
             row["inputs"], row["outputs"] = op.inputs, op.outputs
             row["input_stride"], row["stride"] = self._stride(op.inputs), self._stride(op.outputs)
@@ -121,10 +133,11 @@ class Layout:
             return taken
 
         leaving = take(self.plan.inputs)
-        for row, op in zip(self.layers, self.plan.layers, strict=True):
-            row["input"], row["output"], row["delta"] = leaving, take(op.outputs), take(op.outputs)
+        for row in self.layers:
+            columns = int(row["outputs"])
+            row["input"], row["output"], row["delta"] = leaving, take(columns), take(columns)
             if row["kind"] == GAUSSIAN_SAMPLE:
-                row["deviation"] = take(op.outputs)
+                row["deviation"] = take(columns)
             leaving = row["output"]
         return place
 

@@ -10,7 +10,7 @@ from .jit import entry, jit
 from .memory import load_unaligned, pointer_to, store_unaligned
 
 # Purposes: the last word of the counter.
-INITIAL_VALUES, SHUFFLES, SAMPLES, NOISE, LATENTS = range(5)
+INITIAL_VALUES, SHUFFLES, SAMPLES, NOISE, LATENTS, MASKS = range(6)
 _MASK = 0xFFFFFFFF
 _LANES = np.arange(8)  # of a vector of 64-bit integers
 

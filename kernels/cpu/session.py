@@ -4,7 +4,7 @@ from time import perf_counter
 
 import numpy as np
 
-from . import atomics, gaussian_sample, gram, loss_functions, optimizers, sweeps
+from . import atomics, dropout, gaussian_sample, gram, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
 from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN, Job
 from .layout import BLOCK, BLOCKED_PARAMETERS, GAUSSIAN_SAMPLE, Layout, round_up
@@ -32,6 +32,7 @@ SUBROUTINES = {
     "draw_sample": gaussian_sample.draw_sample,
     "add_divergence": gaussian_sample.add_divergence,
     "sample_backward": gaussian_sample.sample_backward,
+    "drop": dropout.drop,
     "work": work,
     "examples_unit": sweeps.examples_unit,
     "parameters_unit": sweeps.parameters_unit,
@@ -43,7 +44,7 @@ SUBROUTINES = {
 }
 # Compiled when somebody asks for what they do.
 _SAMPLING = "draw_sample", "add_divergence", "sample_backward"
-_ON_DEMAND = "weigh", "add_noise", "gram_unit", *_SAMPLING
+_ON_DEMAND = "weigh", "add_noise", "gram_unit", "drop", *_SAMPLING
 
 
 def _aligned_zeros(size, dtype):
@@ -77,6 +78,8 @@ class Session:
         for name in SUBROUTINES:
             if name not in _ON_DEMAND or (draws and name in _SAMPLING):
                 self._compile(name)
+        if layout.layers["dropped"].any():
+            self._compile("drop")
         self._team = _aligned_zeros(words_for(max_workers), np.dtype(np.int64))
         job["team"], job["give_way"] = _address(self._team), atomics.YIELD
         job["sleep"] = atomics.SLEEP
@@ -95,7 +98,8 @@ class Session:
         self._workers = 0  # that the last steps were shared by
 
     def take_noise_of(self, plan):
-        """Let samples in the network be those of `plan`, which may differ in its noise."""
+        """Let samples in the network and masks be those of `plan`, which may differ in these."""
+        self.job["dropping"] = plan.dropping
         self.job["draw"] = plan.draw
         self.job["first_example"] = plan.first_row
 
@@ -108,7 +112,8 @@ class Session:
         self._data = X, y, order  # kept alive: the kernels know their addresses only
         job["mode"], job["X"] = mode, _address(X)
         job["examples"] = len(X if order is None else order)
-        job["in_place"] = mode in (OUTPUTS, LOSSES) and X.strides[0] % _PAGE
+        masked = job["dropping"] and self.layout.layers["dropped"][0]
+        job["in_place"] = mode in (OUTPUTS, LOSSES) and X.strides[0] % _PAGE and not masked
         job["per_example"] = mode == NORMS
         for name in (
             "check", "not_finite", "clip", "squared", "example_losses", "example_norms",

@@ -48,9 +48,11 @@ def _forward(job, arena, space, row, rows, position, scratch):
     if not job.in_place:
         _gather(job, arena, space, row, rows, position)
     for i in range(job.n_layers):
-        layer = layer_at(job, i)
+        layer, this = layer_at(job, i), job.layers + i * LAYER_BYTES
+        if layer.dropped > 0 and job.dropping:
+            below = this - LAYER_BYTES if i > 0 else 0
+            call(job.drop, (job.address, this, below, space, row, rows, position))
         if layer.kind == GAUSSIAN_SAMPLE:
-            this = job.layers + i * LAYER_BYTES
             call(job.draw_sample, (job.address, this, space, row, rows, position, scratch))
             continue
         a, a_row = space + (layer.input + row * layer.input_stride), layer.input_stride
@@ -216,6 +218,16 @@ def _transpose_unit(job, layer, unit, arena, weight):
 
 
 @jit
+def _add_penalty(g, theta, stride, rows, vectors, strength):
+    """Add ``strength * theta``, the gradient of half of that times the squares."""
+    n = lanes(g)
+    for r in range(rows):
+        for v in range(vectors):
+            here = r * stride + v * n
+            store(g + here, fma(load(theta + here), strength, load(g + here)))
+
+
+@jit
 def _add_noise(job, arena, g, layer, panel, row, rows):
     width = PANEL_VECTORS * lanes(arena)
     call(job.add_noise, (
@@ -278,6 +290,11 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
         gradient(task, arena, g_weight, g_bias, layer, unit, space, task.rows, task.is_first != 0)
     if task.is_last and task.noise_scale:
         _square_sums(task, arena, layer, unit, g_weight, g_bias, vectors)
+    if task.is_last and task.l2 != 0.0:
+        _add_penalty(
+            g_weight, arena + (task.theta + weight), layer.stride, unit.rows, vectors,
+            task.scale * task.l2,
+        )  # fmt: skip
     if task.is_last and task.noisy:
         _add_noise(task, arena, g_weight, layer, unit.panel, unit.row, unit.rows)
         if unit.has_bias:

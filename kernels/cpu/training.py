@@ -57,6 +57,7 @@ class Training:
         scale=None,
         clip=None,
         noise=None,
+        l2=0.0,
         monitor=(),
     ):
         batch_size = min(batch_size, len(X))
@@ -78,6 +79,7 @@ class Training:
             session.treat_each(clip)
         if noise is not None:
             session.add_noise(*noise)
+        job["l2"] = l2
         job["noise_scale"] = "noise_scale" in monitor
         self._recorded = dict.fromkeys(("example_losses", "example_norms"))
         for name, asked in ("example_losses", "losses"), ("example_norms", "gradient_norms"):

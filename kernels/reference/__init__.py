@@ -4,9 +4,9 @@ All backends offer these names with these parameters. Nothing is checked here: a
 converted and valid, arrays in the plan's dtype, and that is the dtype of the arithmetic.
 
 Read in this order: `dense` (one layer), `activations` and `loss_functions` (each with its
-derivative), `gaussian_sample` (a layer that draws), `network` (a batch: what is averaged, and
-when), `per_example` (the gradients that are averaged), `optimizers`, `training`; `philox` is where
-the random numbers come from, and `noise` makes them normal.
+derivative), `gaussian_sample` and `dropout` (layers that draw), `network` (a batch: what is
+averaged, and when), `per_example` (the gradients that are averaged), `optimizers`, `training`;
+`philox` is where the random numbers come from, and `noise` makes them normal.
 """
 
 from . import mean_error as mean_error  # beside what all backends offer: see there

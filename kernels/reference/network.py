@@ -6,8 +6,8 @@ and whoever trains it looks at those, so NumPy's warnings are silenced.
 
 import numpy as np
 
-from ..plan import DenseOp
-from . import dense, gaussian_sample
+from ..plan import DenseOp, DropoutOp, GaussianSampleOp
+from . import dense, dropout, gaussian_sample
 from .loss_functions import LOSSES
 
 
@@ -131,7 +131,7 @@ def backpropagate(plan, theta, X, y, rows=None, step=0):
     """Losses (N,), and of each layer with parameters what enters it and its delta.
 
     Those are (N, inputs) and (N, outputs). Every example goes on its own: no sum over examples
-    occurs here. `rows` and `step` say which noise they meet, as for `forward`.
+    occurs here. `rows` and `step` say which noise and masks they meet, as for `forward`.
     """
     activations, derivatives = forward(plan, theta, X, rows, step)
     losses, by_output = LOSSES[plan.loss](activations[-1], y)
@@ -145,7 +145,7 @@ def _distributions(plan, activations):
     return [
         a
         for layer, a in zip(plan.layers, activations[:-1], strict=True)
-        if not isinstance(layer, DenseOp)
+        if isinstance(layer, GaussianSampleOp)
     ]
 
 
@@ -153,8 +153,8 @@ def _distributions(plan, activations):
 def forward(plan, theta, X, rows=None, step=0):
     """Activations entering each layer and leaving the last, and derivatives of each layer.
 
-    In place of derivatives, a layer that draws a sample has what its `backward` needs. Its noise is
-    that of these `rows`, by default 0 to N - 1, and of the training step.
+    In place of derivatives, a layer that draws has what its `backward` needs. What it draws is that
+    of these `rows`, by default 0 to N - 1, and of the training step.
     """
     if rows is None:
         rows = np.arange(len(X))
@@ -163,6 +163,9 @@ def forward(plan, theta, X, rows=None, step=0):
     for number, layer in enumerate(plan.layers):
         if isinstance(layer, DenseOp):
             a, derivative = dense.forward(activations[-1], *next(parts), layer.activation)
+        elif isinstance(layer, DropoutOp):
+            derivative = dropout.mask(plan, number, rows, step)
+            a = dropout.forward(activations[-1], derivative)
         else:
             eps = gaussian_sample.noise(plan, number, rows, step)
             a, derivative = gaussian_sample.forward(activations[-1], eps)
@@ -187,6 +190,8 @@ def backward(plan, theta, activations, derivatives, by_output, divergence=True):
             pairs.insert(0, (a, delta))
             weight, _ = next(parts)
             by_output = dense.backward(delta, weight)
+        elif isinstance(layer, DropoutOp):
+            by_output = dropout.backward(by_output, derivative)
         else:
             by_output = gaussian_sample.backward(by_output, derivative)
             if divergence:

@@ -18,6 +18,7 @@ SHUFFLES = 1
 SAMPLES = 2
 NOISE = 3
 LATENTS = 4
+MASKS = 5
 
 
 def philox4x32(counter, key):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..plan import Batches
-from .network import backpropagate, gradient_sum
+from .network import backpropagate, gradient_sum, parameters
 from .noise import gaussian_noise
 from .optimizers import noise_deviation, update
 from .per_example import clipped, norms
@@ -54,6 +54,9 @@ class Training:
     noise : pair, optional
         A standard deviation and a seed: to the sum is added as much Gaussian noise, times `scale`.
         None as deviation: the noise of the optimizer "sgld".
+    l2 : float
+        To the sum of a batch's losses comes ``l2 / 2`` times the sum of the squares of all weights,
+        biases left out, but not to `loss_sum`; so ``scale * l2 * weight`` to its gradient.
     monitor : sequence of str
         Of "losses", "gradient_norms" and "noise_scale": which of the attributes below are kept.
 
@@ -111,6 +114,7 @@ class Training:
         scale=None,
         clip=None,
         noise=None,
+        l2=0.0,
         monitor=(),
     ):
         self._plan = plan
@@ -123,6 +127,7 @@ class Training:
         self._scale = scale
         self._clip = clip
         self._noise = noise
+        self._l2 = l2
         self._finds_noise_scale = "noise_scale" in monitor
         self._theta = np.zeros(plan.size, dtype=plan.dtype)
         self._slots = np.zeros((optimizer.slots, plan.size), dtype=plan.dtype)
@@ -218,6 +223,8 @@ class Training:
         gradient = gradient_sum(layers, scale * weights)
         if self._finds_noise_scale and len(rows) > 1:
             self._compare_gradients(layers, weights.astype(np.float64) / weight_sum)
+        if self._l2:
+            self._add_penalty(gradient, scale)
         if self._noise is not None:
             deviation, seed = self._noise
             if deviation is None:
@@ -232,6 +239,12 @@ class Training:
         self.loss_sum += loss_sum
         self.weight_sum += weight_sum
         return True
+
+    def _add_penalty(self, gradient, scale):
+        """Add the gradient of the penalty on large weights."""
+        parts = parameters(self._plan, gradient), parameters(self._plan, self._theta)
+        for (g_weight, _), (weight, _) in zip(*parts, strict=True):
+            g_weight += scale * self._l2 * weight
 
     def _compare_gradients(self, layers, p):
         """Add to the sums what the gradients g of a batch, of weights p, tell of each other.

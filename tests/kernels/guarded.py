@@ -22,7 +22,7 @@ from fastbatch.kernels import cpu
 from fastbatch.kernels.cpu import evaluation, session, training
 from fastbatch.kernels.cpu.activations import NAMES
 from fastbatch.samplers import sampling
-from fastbatch.verification import CASES, DTYPES, OPTIMIZERS, SAMPLE, Case
+from fastbatch.verification import CASES, DROPOUT, DTYPES, OPTIMIZERS, SAMPLE, Case
 
 NO_ACCESS, READ_ONLY = 0, 1
 TREATED = {"clip": PerExampleClip(0.5), "noise": (0.1, 5), "monitor": ALL}
@@ -75,7 +75,8 @@ class Guard:
 def shapes(count):
     """Networks and batches of any size, the same at every call."""
     rng = np.random.default_rng(0)
-    losses = [(case.loss, case.labels) for case in CASES.values() if SAMPLE not in case.activations]
+    plain = [case for case in CASES.values() if not {SAMPLE, DROPOUT} & set(case.activations)]
+    losses = [(case.loss, case.labels) for case in plain]
     for number in range(count):
         depth = int(rng.integers(1, 5))
         widths = tuple(int(2 ** rng.uniform(0, 7.2)) for _ in range(depth + 1))
@@ -89,6 +90,10 @@ def shapes(count):
             widths = widths[0], 2 * latent, latent, *widths[1:]
             drawing = ("identity", SAMPLE, *activations)
             yield Case(f"{name}, sampled", widths, drawing, loss, examples, labels)
+        if number % 3 == 1:  # and with dropout before each layer
+            widths = tuple(width for width in widths for _ in range(2))[:-1]
+            dropping = tuple(name for activation in activations for name in (DROPOUT, activation))
+            yield Case(f"{name}, dropping", widths, dropping, loss, examples, labels)
 
 
 def run_all(case, dtype, guard, optimizer, batch_size):

@@ -16,7 +16,7 @@ from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu
 from fastbatch.kernels.cpu import activations, evaluation, loss_functions, optimizers, session
 from fastbatch.optimizers import Adam
-from fastbatch.verification import DTYPES, SAMPLE, Case
+from fastbatch.verification import DROPOUT, DTYPES, SAMPLE, Case
 
 HASWELL = "+avx,+avx2,+fma,+sse4.2,+bmi,+bmi2,+f16c,+popcnt"
 ELSEWHERE = {
@@ -165,7 +165,8 @@ def chunks(run, dtype):
 
 @each_dtype
 @pytest.mark.parametrize(
-    "name", ["blocks", "blocks of classes", "clipped blocks", "variational blocks"]
+    "name",
+    ["blocks", "blocks of classes", "clipped blocks", "variational blocks", "dropout by blocks"],
 )
 def test_bits_do_not_depend_on_the_blocks_kept_between_the_sweeps(
     name, dtype, serial, all_threads, new_sessions, monkeypatch
@@ -192,7 +193,7 @@ def test_bits_do_not_depend_on_the_activations_kept_between_the_sweeps(options, 
 
 def test_the_runs_meet_every_activation_loss_and_update():
     names = {name for run in RUNS.values() for name in run.case.activations}
-    assert names == {*activations.NAMES, SAMPLE}
+    assert names == {*activations.NAMES, SAMPLE, DROPOUT}
     data = [(run.case.loss, run.data("float32")[2]) for run in RUNS.values()]
     losses = {loss_functions.number_of(loss, y) for loss, y in data}
     assert losses == set(range(len(loss_functions.NAMES)))

@@ -1,10 +1,13 @@
 """Small integers leave no room for rounding: kernels and reference agree to the last bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fastbatch.kernels import cpu, reference
 from fastbatch.kernels.plan import DenseOp, Plan
+from fastbatch.optimizers import SGD
 from fastbatch.verification import DTYPES
 
 WIDTHS = [1, 15, 16, 17, 63, 64, 65, 127, 130]
@@ -61,3 +64,21 @@ def test_sums_of_integers_are_exact(width, examples, dtype):
             found = getattr(cpu, name)(plan, *arguments)
             truth = getattr(reference, name)(exact, *(a.astype(float) for a in arguments))
             np.testing.assert_array_equal(found, truth, err_msg=f"{name} of {widths}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("examples", BATCHES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_penalty_on_weights_of_integers_is_exact(width, examples, dtype):
+    plan, *problem = integer_problem((width, 18, width), examples)
+    found = {}
+    for kernels, kind in ((cpu, dtype), (reference, "float64")):
+        theta, X, y, weights = (array.astype(kind) for array in problem)
+        training = kernels.Training(
+            replace(plan, dtype=kind), SGD(), X, y, weights,
+            batch_size=examples, scale=0.5, l2=6.0,
+        )  # fmt: skip
+        training.theta = theta
+        training.advance(np.array([0.5]))
+        found[kernels] = training.theta
+    np.testing.assert_array_equal(found[cpu], found[reference])

@@ -16,7 +16,7 @@ from fastbatch.kernels import cpu, reference
 from fastbatch.kernels.cpu import session, threads
 from fastbatch.optimizers import SGD, SGLD, Adagrad, Adam, AdamW, RMSprop
 from fastbatch.samplers import sampling
-from fastbatch.verification import DTYPES, SAMPLE, Case
+from fastbatch.verification import DROPOUT, DTYPES, SAMPLE, Case
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Run:
     reduction: str = "mean"
     clip: Any = None
     noise: Any = None
+    l2: float = 0.0
     monitor: tuple[str, ...] = ()
 
     def data(self, dtype):
@@ -78,6 +79,7 @@ class Run:
             ),
             clip=self.clip,
             noise=self.noise,
+            l2=self.l2,
             monitor=self.monitor,
         )
         training.theta = theta
@@ -142,6 +144,23 @@ RUNS = dict(
             "variational blocks", (4, 6, 3, 4), ("identity", SAMPLE), "binary_cross_entropy", 700,
             301, SGD(0.01, momentum=0.9), epochs=2, clip=PerExampleClip(0.5, per_layer=True),
             sampler="replacement", monitor=ALL,
+        ),
+        _run(
+            "dropout", (33, 33, 70, 70, 20, 20, 3), (DROPOUT, "relu", DROPOUT, "tanh", DROPOUT),
+            "cross_entropy", 60, 17, Adam(0.01), weighted=True,
+        ),
+        _run(
+            "dropout by blocks", (4, 40, 40, 6, 3, 3, 4),
+            ("silu", DROPOUT, "identity", SAMPLE, DROPOUT), "huber", 700, 301, SGD(0.01), epochs=2,
+            sampler="replacement", clip=PerExampleClip(0.5), noise=(0.3, 11), monitor=ALL,
+        ),
+        _run(
+            "penalty", (33, 20, 70, 1), ("relu", "elu"), "squared_error", 90, 32,
+            SGD(0.01, momentum=0.9), weighted=True, l2=0.7,
+        ),
+        _run(
+            "penalty by blocks", (4, 9, 3), ("silu",), "huber", 700, 301, SGD(0.1), epochs=2,
+            l2=3.0, clip=PerExampleClip(0.5), noise=(0.3, 11), monitor=ALL,
         ),
         _run(
             "posterior", (18, 67, 3), ("tanh",), "cross_entropy", 40, 7, SGLD(1e-3),
