@@ -1,14 +1,18 @@
 """Checks at the door: what comes out is what kernels take, or one sentence says why not.
 
 An array that is already native, C-contiguous and of the network's dtype is used in place, never
-copied or written to; anything else is converted once.
+copied or written to; anything else is converted once. Sparse examples stay sparse.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbatch import sparse
 from fastbatch.losses import Loss
 
 Array = NDArray[Any]
@@ -24,17 +28,22 @@ def numeric(name: str, values: ArrayLike) -> Array:
             f"{name} must be a dense array, found {type(values).__name__}: use {name}.toarray()"
         )
     array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
+    _check_real(name, array.dtype)
+    return array
+
+
+def _check_real(name: str, dtype: Any) -> None:
+    """Refuse what is no real number."""
+    if dtype.kind not in "fiub":
         cure = {
             "c": f"use {name}.real or numpy.abs({name})",
             "O": f"convert it, numpy.asarray({name}, dtype=float)",
             "U": "encode names as numbers, numpy.unique(names, return_inverse=True)",
         }
         raise TypeError(
-            f"{name} must hold real numbers, found dtype {array.dtype}: "
-            + cure.get(array.dtype.kind, "convert it to numbers")
+            f"{name} must hold real numbers, found dtype {dtype}: "
+            + cure.get(dtype.kind, "convert it to numbers")
         )
-    return array
 
 
 def native(array: Array, dtype: str) -> Array:
@@ -46,16 +55,25 @@ def native(array: Array, dtype: str) -> Array:
         return np.require(array, dtype, ["C", "A", "E"])
 
 
-def check_finite(name: str, array: Array, original: Array) -> None:
-    """Refuse NaN and infinities in `array`, which was converted from `original`."""
+def check_finite(
+    name: str,
+    array: Array,
+    original: Array,
+    place: Callable[[int], tuple[int, ...]] | None = None,
+) -> None:
+    """Refuse NaN and infinities in `array`, which was converted from `original`.
+
+    Messages name the index, or the `place` of what has that number in the array.
+    """
     if original.dtype.kind != "f":
         return
     flat = array.reshape(-1)
     for start in range(0, flat.size, BLOCK):
         finite = np.isfinite(flat[start : start + BLOCK])
         if not finite.all():
-            index = np.unravel_index(start + int(finite.argmin()), array.shape)
-            where = f"{name}[{', '.join(map(str, index))}]"
+            number = start + int(finite.argmin())
+            index = np.unravel_index(number, array.shape)
+            where = f"{name}[{', '.join(map(str, place(number) if place else index))}]"
             found = original[index]
             if np.isfinite(found):
                 raise ValueError(
@@ -68,22 +86,39 @@ def check_finite(name: str, array: Array, original: Array) -> None:
 
 
 def matrix(name: str, values: ArrayLike, columns: int, dtype: str, *, finite: bool) -> Array:
-    """Return examples as (N, columns)."""
+    """Return examples as (N, columns): an array, or `SparseRows` of a sparse matrix."""
+    if sparse.is_sparse(values):
+        return _sparse_matrix(name, values, columns, dtype, finite)
     original = numeric(name, values)
-    if original.ndim == 1:
-        raise ValueError(
-            f"{name} must be a matrix of shape (N, {columns}), found shape {original.shape}: use "
-            f"{name}.reshape(1, -1) for one example or {name}.reshape(-1, 1) for one feature"
-        )
-    if original.ndim != 2 or original.shape[1] != columns:
-        raise ValueError(
-            f"{name} must have shape (N, {columns}), found {original.shape}: "
-            "the network's inputs and the number of features must agree"
-        )
+    _check_columns(name, original.shape, columns)
     array = native(original, dtype)
     if finite:
         check_finite(name, array, original)
     return array
+
+
+def _sparse_matrix(name: str, values: Any, columns: int, dtype: str, finite: bool) -> Any:
+    _check_real(name, values.dtype)
+    _check_columns(name, values.shape, columns)
+    rows = sparse.rows(name, values)
+    data = native(rows.data, dtype)
+    if finite:
+        check_finite(name, data, rows.data, partial(sparse.place, rows))
+    return replace(rows, data=data)
+
+
+def _check_columns(name: str, shape: tuple[int, ...], columns: int) -> None:
+    """Refuse examples of another number of features."""
+    if len(shape) == 1:
+        raise ValueError(
+            f"{name} must be a matrix of shape (N, {columns}), found shape {shape}: use "
+            f"{name}.reshape(1, -1) for one example or {name}.reshape(-1, 1) for one feature"
+        )
+    if len(shape) != 2 or shape[1] != columns:
+        raise ValueError(
+            f"{name} must have shape (N, {columns}), found {shape}: "
+            "the network's inputs and the number of features must agree"
+        )
 
 
 def targets(

@@ -9,7 +9,14 @@ from importlib import import_module
 from typing import Any
 
 from fastbatch.constraints import one_of
-from fastbatch.kernels.plan import Batches, DenseOp, DropoutOp, GaussianSampleOp, Plan
+from fastbatch.kernels.plan import (
+    Batches,
+    DenseOp,
+    DropoutOp,
+    GaussianSampleOp,
+    Plan,
+    SparseRows,
+)
 
 __all__ = [
     "BACKENDS",
@@ -18,6 +25,7 @@ __all__ = [
     "DropoutOp",
     "GaussianSampleOp",
     "Plan",
+    "SparseRows",
     "check",
     "load",
 ]

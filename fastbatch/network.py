@@ -59,8 +59,9 @@ class Network(PerExampleQuantities):
     -----
     Arrays of the network's dtype that are C-contiguous are used in place and never written to;
     others are converted, at each call. Examples X have shape (N, inputs), targets y have shape
-    (N, K), or (N,) if K is 1. Every method refuses NaN and infinities in them; ``check_finite=
-    False`` saves that look at the data.
+    (N, K), or (N,) if K is 1. Instead of an array, X may be one of SciPy's sparse matrices, which
+    is never made dense. Every method refuses NaN and infinities in them; ``check_finite=False``
+    saves that look at the data.
 
     Examples
     --------

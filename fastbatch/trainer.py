@@ -789,7 +789,7 @@ class Trainer:
     def _evaluate(self, theta: Array, X: Array, y: Array) -> tuple[float, float]:
         """Mean loss and metric."""
         kernels = backends.load(self.network.backend)
-        rows = max(1, EVALUATION // self.network.n_parameters)
+        rows = max(1, EVALUATION // self.network.plan.products(X))
         losses, outputs = [], []
         for start in range(0, len(X), rows):
             part, plan = slice(start, start + rows), replace(self.network.plan, first_row=start)

@@ -1,4 +1,4 @@
-"""What every backend is told: what a network is, and what the batches of an epoch are."""
+"""What every backend is told: a network, sparse examples, and the batches of an epoch."""
 
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -114,6 +114,14 @@ class Plan:
         """Number of parameters, P."""
         return sum(layer.size for layer in self.layers)
 
+    def products(self, X):
+        """About how many multiply-adds an example of `X` takes on its way to the outputs."""
+        if not isinstance(X, SparseRows):
+            return self.size
+        stored = int(X.indptr[-1] - X.indptr[0])
+        zeros = self.inputs - stored // max(len(X), 1)
+        return self.size - zeros * self.parametric[0].outputs
+
     def __hash__(self):
         return self._hash
 
@@ -123,6 +131,39 @@ class Plan:
     @cached_property
     def _hash(self):
         return hash((self.layers, self.loss, self.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Examples that are mostly zeros, as compressed sparse rows: only the other numbers are there.
+
+    Row i has ``data[k]`` in column ``indices[k]``, k from ``indptr[i]`` to ``indptr[i + 1]``. Its
+    columns ascend.
+    """
+
+    data: Any
+    indices: Any  # int32 or int64
+    indptr: Any  # int64 (rows + 1,)
+    columns: int
+
+    @property
+    def shape(self):
+        """Rows and columns, as if the zeros were there."""
+        return len(self), self.columns
+
+    @property
+    def dtype(self):
+        """Of the numbers."""
+        return self.data.dtype
+
+    def __len__(self):
+        return len(self.indptr) - 1
+
+    def __getitem__(self, part):
+        """The rows of a slice without a step; nothing is copied."""
+        start, stop, _ = part.indices(len(self))
+        indptr = self.indptr[start : max(start, stop) + 1]
+        return SparseRows(self.data, self.indices, indptr, self.columns)
 
 
 class Batches(NamedTuple):

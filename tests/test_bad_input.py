@@ -34,7 +34,11 @@ BAD_EXAMPLES = [
     (X.astype(complex), TypeError, r"found dtype complex128: use X\.real"),
     (X.astype(str), TypeError, r"found dtype <U\d+: encode names"),
     (X.astype("M8[s]"), TypeError, r"found dtype datetime64\[s\]: convert it to numbers"),
-    (csr_array(X), TypeError, r"dense array, found csr_array: use X\.toarray\(\)"),
+    (csr_array(X[:, :1]), ValueError, r"X must have shape \(N, 2\), found \(6, 1\)"),
+    (csr_array(X[:5]), ValueError, r"y must have one entry for each of the 5 examples"),
+    (csr_array(X.astype(complex)), TypeError, r"found dtype complex128: use X\.real"),
+    (csr_array(spoiled(X, NAN)), ValueError, r"X\[1, 1\] is nan, expected finite"),
+    (csr_array(spoiled(X, 1e300)), ValueError, r"X\[1, 1\] is 1e\+300, too large for float32"),
     (None, TypeError, r"found dtype object"),
 ]
 BAD_LABELS = [
@@ -54,6 +58,7 @@ BAD_LABELS = [
     (LABELS.astype(object), TypeError, r"y must hold real numbers, found dtype object"),
     (LABELS.astype(complex), TypeError, r"y must hold real numbers, found dtype complex"),
     (["a", "b", "c"] * 2, TypeError, r"encode names as numbers"),
+    (csr_array(np.eye(3)[LABELS]), TypeError, r"dense array, found csr_array: use y\.toarray\(\)"),
 ]
 BAD_WEIGHTS = [
     ([1, 1], ValueError, r"sample_weight must have shape \(6,\), one for each example"),

@@ -27,10 +27,11 @@ def flush(x):
 
 
 @jit
-def forward(job, arena, layer, space, row, rows, a, a_row, a_panel):
+def forward(job, arena, layer, space, row, rows, position, a, a_row, a_panel):
     """``z = a @ weight + bias`` into the place of the output.
 
-    Rows of `a` are `a_row` elements apart, its panels `a_panel`.
+    Rows of `a` are `a_row` elements apart, its panels `a_panel`; or they are those of a sparse X,
+    from `position` of the order on.
     """
     n = lanes(space)
     width = PANEL_VECTORS * n
@@ -38,6 +39,12 @@ def forward(job, arena, layer, space, row, rows, a, a_row, a_panel):
         weights = arena + (job.theta + layer.weights + p * (layer.bias_row + 1) * layer.stride)
         z = space + (layer.output + (p * job.capacity + row) * layer.stride)
         start, start_stride = weights + layer.bias_row * layer.stride, 0
+        if layer.sparse:
+            call(job.sparse_product, (
+                job.address, z, layer.stride, start, weights, layer.stride,
+                rows, vectors_in(layer.outputs, p, n), position,
+            ))  # fmt: skip
+            continue
         for k in range(0, layer.inputs, TERMS):
             call(job.product, (
                 z, layer.stride, start, start_stride, a + k // width * a_panel, a_row, 1,
@@ -71,10 +78,11 @@ def backward(job, arena, layer, below, space, row, rows, scratch):
 
 
 @jit
-def gradient(job, arena, weight, bias, layer, unit, space, rows, fresh):
+def gradient(job, arena, weight, bias, layer, unit, space, rows, position, fresh):
     """Gradient of a unit: ``weight = a.T @ delta`` and, where it has one, `bias`, the sum of delta.
 
-    The sums over examples start at zero if `fresh`, else they go on from what stands there.
+    The sums over examples start at zero if `fresh`, else they go on from what stands there. Those
+    are at `position` of the order.
     """
     n = lanes(space)
     width = PANEL_VECTORS * n
@@ -83,10 +91,16 @@ def gradient(job, arena, weight, bias, layer, unit, space, rows, fresh):
     delta = space + (layer.delta + unit.panel * job.capacity * layer.stride)
     panel, within = unit.row // width, unit.row % width
     a = space + (layer.input + panel * job.capacity * layer.input_stride + within)
-    call(job.product, (
-        weight, layer.stride, zeros if fresh else weight, 0 if fresh else layer.stride,
-        a, 1, layer.input_stride, 0, delta, layer.stride, unit.rows, vectors, rows, rows,
-    ))  # fmt: skip
+    if layer.sparse:
+        call(job.sparse_gradient, (
+            job.address, weight, layer.stride, delta, unit.row, unit.rows,
+            rows, vectors, position, fresh,
+        ))  # fmt: skip
+    else:
+        call(job.product, (
+            weight, layer.stride, zeros if fresh else weight, 0 if fresh else layer.stride,
+            a, 1, layer.input_stride, 0, delta, layer.stride, unit.rows, vectors, rows, rows,
+        ))  # fmt: skip
     if unit.has_bias:
         call(job.product, (
             bias, 0, zeros if fresh else bias, 0,
@@ -98,24 +112,30 @@ def gradient(job, arena, weight, bias, layer, unit, space, rows, fresh):
 def example_gradient(job, out, layer, space, row):
     """The gradient of one example, ``outer(a, delta)`` and delta, at `out` in the flat order."""
     n = lanes(space)
-    whole = layer.outputs // n
-    rest = layer.outputs - whole * n
     for k in range(layer.inputs + 1):
         a = splat(1.0, space)
         if k < layer.inputs:
             at = vector_of(space + layer.input, layer.input_stride, job.capacity, row, k // n)
             a = splat(at[k % n], space)
-        to = out + k * layer.outputs
-        for v in range(whole):
-            delta = load(vector_of(space + layer.delta, layer.stride, job.capacity, row, v))
-            store_unaligned(to + v * n, a * delta)
-        if rest > 0:
-            delta = load(vector_of(space + layer.delta, layer.stride, job.capacity, row, whole))
-            store_first(to + whole * n, a * delta, rest)
+        row_of_gradient(job, out + k * layer.outputs, a, layer, space, row)
 
 
 @jit
-def inner_products(job, arena, out, layer, space, rows, scratch):
+def row_of_gradient(job, out, a, layer, space, row):
+    """One row of that, ``a * delta``."""
+    n = lanes(space)
+    whole = layer.outputs // n
+    rest = layer.outputs - whole * n
+    for v in range(whole):
+        delta = load(vector_of(space + layer.delta, layer.stride, job.capacity, row, v))
+        store_unaligned(out + v * n, a * delta)
+    if rest > 0:
+        delta = load(vector_of(space + layer.delta, layer.stride, job.capacity, row, whole))
+        store_first(out + whole * n, a * delta, rest)
+
+
+@jit
+def inner_products(job, arena, out, layer, space, rows, position, scratch):
     """Add ``(a @ weight + bias) . delta`` to `out`, with weight and bias of the direction."""
     n = lanes(space)
     width = PANEL_VECTORS * n
@@ -127,11 +147,18 @@ def inner_products(job, arena, out, layer, space, rows, scratch):
         vectors = vectors_in(layer.outputs, p, n)
         for r in range(0, rows, STRIP):
             here = min(STRIP, rows - r)
-            call(job.product, (
-                scratch, width, direction + layer.bias_row * layer.stride, 0,
-                space + (layer.input + r * layer.input_stride), layer.input_stride, 1,
-                a_panel - width, direction, layer.stride, here, vectors, layer.inputs, width,
-            ))  # fmt: skip
+            start = direction + layer.bias_row * layer.stride
+            if layer.sparse:
+                call(job.sparse_product, (
+                    job.address, scratch, width, start, direction, layer.stride,
+                    here, vectors, position + r,
+                ))  # fmt: skip
+            else:
+                call(job.product, (
+                    scratch, width, start, 0,
+                    space + (layer.input + r * layer.input_stride), layer.input_stride, 1,
+                    a_panel - width, direction, layer.stride, here, vectors, layer.inputs, width,
+                ))  # fmt: skip
             for i in range(here):
                 acc = splat(0.0, space)
                 for v in range(vectors):

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..plan import SparseRows
 from .job import EXAMPLE_GRADIENTS, FACTORS, INNER_PRODUCTS, LOSSES, NORMS, OUTPUTS, TRAIN
 from .session import Session
 from .threads import get_threads
@@ -14,11 +15,12 @@ _KEPT_ELEMENTS = 1 << 22  # activations and deltas of a block of examples, for a
 _kept = threading.local()
 
 
-def _session(plan, *arguments):
+def _session(plan, X, *arguments):
     """A session, the same one again if this thread has asked before: setting up takes time."""
     if not hasattr(_kept, "session"):
         _kept.session = lru_cache(maxsize=4)(Session)
-    session = _kept.session(plan, *arguments)
+    sparse = isinstance(X, SparseRows)
+    session = _kept.session(plan, get_threads(), *arguments, sparse=sparse)
     session.take_noise_of(plan)
     return session
 
@@ -26,7 +28,7 @@ def _session(plan, *arguments):
 def _evaluate(mode, plan, theta, X, y, out, *, order=None, direction=None, check=False):
     """Let the kernels fill `out`, and return it."""
     if len(X):
-        session = _session(plan, get_threads())
+        session = _session(plan, X)
         session.bind(mode, X, y, None, order)
         session.job["out"], session.job["check"] = out.ctypes.data, bool(check)
         if mode == NORMS:
@@ -85,7 +87,7 @@ def _each_output(plan, X):
 
 def _sum(plan, theta, X, y, weights, scale, clip=None, squared=False, norms=None):
     """A session that has summed the gradients."""
-    session = _session(plan, get_threads(), len(X))
+    session = _session(plan, X, len(X))
     session.bind(TRAIN, X, y, weights)
     session.job["scale"] = scale
     if clip is not None or squared:

@@ -35,6 +35,8 @@ _INTEGERS = (
     "add_divergence",
     "sample_backward",
     "drop",
+    "sparse_product",
+    "sparse_gradient",
     "give_way",  # the system's: another thread may have the core
     "sleep",  # the system's, for as short as it can
     # Addresses of the buffer and of the tables.
@@ -50,7 +52,10 @@ _INTEGERS = (
     "bounds",  # int64: queue q has the units from bounds[q] to bounds[q + 1]
     # Data: addresses, 0 where there is none.
     "examples",
-    "X",  # (examples, inputs)
+    "X",  # (examples, inputs); of a sparse X the numbers that it holds, row by row, and
+    "indices",  # their columns,
+    "wide_indices",  # whether those are int64 and not int32,
+    "row_starts",  # int64 (examples + 1,): the first number of each row; 0 for a dense X
     "targets",  # int64 (examples,) or (examples, outputs)
     "in_place",  # whether the first layer reads X itself, with no copy of its rows
     "check",  # whether to look for numbers in X that are not finite

@@ -8,6 +8,7 @@ of a tile are in the cache.
 
 import math
 
+from . import sparse
 from .dense import flush
 from .jit import jit
 from .job import JOB, NORMS, example_at, parametric_at, weight_of
@@ -43,7 +44,7 @@ def _squared_norm(place, jump, columns):
 
 
 @jit
-def _measure(job, space, row, rows, squares):
+def _measure(job, space, row, rows, position, squares):
     """Leave the squared norm of each layer's part of each gradient, layer by layer."""
     for number in range(job.n_parametric):
         layer = parametric_at(job, number)
@@ -53,7 +54,11 @@ def _measure(job, space, row, rows, squares):
         inputs, outputs = layer.inputs, layer.outputs
         out = squares + number * job.tile
         for i in range(rows):
-            entering = _squared_norm(a + i * a_stride, a_jump, inputs)
+            if layer.sparse:
+                example = example_at(job, position + i)
+                entering = sparse.squared_norm(job, example, inputs, space)
+            else:
+                entering = _squared_norm(a + i * a_stride, a_jump, inputs)
             out[i] = (entering + 1.0) * _squared_norm(delta + i * stride, jump, outputs)
 
 
@@ -121,12 +126,15 @@ def _multiply(job, space, row, rows, coefficients, factors):
 
 @jit
 def _square(job, space, row, rows):
-    """Square what enters each layer, and its deltas: so the outer products are squared."""
+    """Square what enters each layer, and its deltas: so the outer products are squared.
+
+    Numbers of a sparse X are squared when gradients are summed.
+    """
     n = lanes(space)
     for number in range(job.n_parametric):
         layer = parametric_at(job, number)
         for i in range(row, row + rows):
-            for v in range((layer.inputs + n - 1) // n):
+            for v in range(0 if layer.sparse else (layer.inputs + n - 1) // n):
                 place = vector_of(space + layer.input, layer.input_stride, job.capacity, i, v)
                 store(place, load(place) * load(place))
             for v in range((layer.outputs + n - 1) // n):
@@ -146,7 +154,7 @@ def weigh(
     squares, coefficients = scratch, scratch + task.n_parametric * task.tile
     norms = coefficients + task.n_parametric * task.tile
     left, factors = norms + task.tile, norms + 2 * task.tile
-    _measure(task, space, row, rows, squares)
+    _measure(task, space, row, rows, task.first + position, squares)
     _clip(task, squares, rows, arena + task.max_norms, coefficients, norms, left)
     losses = arena + (task.losses + position)
     for i in range(rows):

@@ -4,6 +4,7 @@ from time import perf_counter
 
 import numpy as np
 
+from ..plan import SparseRows
 from . import atomics, dropout, gaussian_sample, gram, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
 from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN, Job
@@ -15,6 +16,7 @@ from .phases import work
 from .product import product
 from .run import run
 from .simd import VECTOR_BYTES
+from .sparse import sparse_gradient, sparse_product
 from .team import words_for
 from .threads import UPDATE, Pace, granted, workers_for
 
@@ -33,6 +35,8 @@ SUBROUTINES = {
     "add_divergence": gaussian_sample.add_divergence,
     "sample_backward": gaussian_sample.sample_backward,
     "drop": dropout.drop,
+    "sparse_product": sparse_product,
+    "sparse_gradient": sparse_gradient,
     "work": work,
     "examples_unit": sweeps.examples_unit,
     "parameters_unit": sweeps.parameters_unit,
@@ -44,7 +48,8 @@ SUBROUTINES = {
 }
 # Compiled when somebody asks for what they do.
 _SAMPLING = "draw_sample", "add_divergence", "sample_backward"
-_ON_DEMAND = "weigh", "add_noise", "gram_unit", "drop", *_SAMPLING
+_SPARSE = "sparse_product", "sparse_gradient"
+_ON_DEMAND = "weigh", "add_noise", "gram_unit", "drop", *_SAMPLING, *_SPARSE
 
 
 def _aligned_zeros(size, dtype):
@@ -62,11 +67,23 @@ class Session:
 
     With a `batch_size` it is made to train, by `optimizer` or, without one, for the gradient;
     with `keeps`, to keep the activations and deltas of such a batch; else to evaluate.  Batches
-    may have `more` examples than that.  `bind` gives it data, `run` does the work.
+    may have `more` examples than that.  If `sparse`, the first layer reads the rows of a sparse X
+    where they lie; else those are given their zeros, a tile at a time.  `bind` gives it data, `run`
+    does the work.
     """
 
-    def __init__(self, plan, max_workers, batch_size=None, optimizer=None, more=0, keeps=False):
-        self.layout = layout = Layout(plan, NAMES)
+    def __init__(
+        self,
+        plan,
+        max_workers,
+        batch_size=None,
+        optimizer=None,
+        *,
+        more=0,
+        keeps=False,
+        sparse=False,
+    ):
+        self.layout = layout = Layout(plan, NAMES, sparse)
         self.max_workers = max_workers
         job = self.job = Job()
         self.jobs = np.frombuffer(job, JOB)  # the same memory
@@ -75,8 +92,9 @@ class Session:
         self._size(batch_size, more)
         self._place(batch_size is None)
         draws = GAUSSIAN_SAMPLE in layout.layers["kind"]
+        demanded = _SAMPLING * draws + _SPARSE * layout.sparse
         for name in SUBROUTINES:
-            if name not in _ON_DEMAND or (draws and name in _SAMPLING):
+            if name not in _ON_DEMAND or name in demanded:
                 self._compile(name)
         if layout.layers["dropped"].any():
             self._compile("drop")
@@ -110,10 +128,12 @@ class Session:
         """
         job = self.job
         self._data = X, y, order  # kept alive: the kernels know their addresses only
-        job["mode"], job["X"] = mode, _address(X)
+        job["mode"] = mode
         job["examples"] = len(X if order is None else order)
+        self._point_to(X)
         masked = job["dropping"] and self.layout.layers["dropped"][0]
-        job["in_place"] = mode in (OUTPUTS, LOSSES) and X.strides[0] % _PAGE and not masked
+        may_stay = mode in (OUTPUTS, LOSSES) and not job["row_starts"] and not masked
+        job["in_place"] = may_stay and X.strides[0] % _PAGE
         job["per_example"] = mode == NORMS
         for name in (
             "check", "not_finite", "clip", "squared", "example_losses", "example_norms",
@@ -126,10 +146,21 @@ class Session:
             job["targets"] = _address(y)
             job["loss"] = loss_functions.number_of(self.layout.plan.loss, y)
         job["step"], job["batch"], job["loss_sum"], job["weight_sum"] = 0, 0, 0.0, 0.0
-        products = 3 * job["batch_size"] + UPDATE if mode == TRAIN else int(job["examples"])
-        self._work = int(products * self.layout.parameters)
+        products = 3 * job["batch_size"] if mode == TRAIN else int(job["examples"])
+        if self.layout.sparse:
+            products *= self.layout.plan.products(X) / self.layout.plan.size
+        self._work = int((products + UPDATE * (mode == TRAIN)) * self.layout.parameters)
         if mode == NORMS:
             self._compile("weigh")
+
+    def _point_to(self, X):
+        """Tell the kernels where the examples lie."""
+        job = self.job
+        if isinstance(X, SparseRows):
+            job["X"], job["row_starts"] = _address(X.data), _address(X.indptr)
+            job["indices"], job["wide_indices"] = _address(X.indices), X.indices.itemsize == 8
+        else:
+            job["X"], job["row_starts"] = _address(X), 0
 
     def weigh_by(self, weights):
         """Weigh the examples by these, or all by 1."""
@@ -239,7 +270,7 @@ class Session:
         workspace = layout.place_workspace(job["capacity"])
         job["workspace_size"] = 0 if shared else workspace
         take("workspace", workspace * (1 if shared else self.max_workers))
-        needs = (panel + 1) * panel, (2 * len(layout.plan.parametric) + 3) * job["tile"]
+        needs = (layout.unit_rows + 1) * panel, (2 * len(layout.plan.parametric) + 3) * job["tile"]
         products = gram.scratch_size(panel) if self._keeps else 0
         samples = gaussian_sample.scratch_size(layout)
         job["scratch_size"] = round_up(max(*needs, products, samples), n)

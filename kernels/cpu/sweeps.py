@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from . import sparse
 from .dense import backward, example_gradient, forward, gradient, inner_products
 from .jit import jit
 from .job import (
@@ -34,7 +35,10 @@ def _gather(job, arena, space, row, rows, position):
     a = space + first.input
     for i in range(rows):
         example = example_at(job, position + i)
-        if loss_weight_of(job, example, arena) != 0:
+        if job.row_starts != 0:
+            clear(a, first.input_stride, job.capacity, row + i, first.inputs)
+            sparse.gather(job, a, first.input_stride, row + i, example)
+        elif loss_weight_of(job, example, arena) != 0:
             x = X + example * first.inputs
             gather(a, first.input_stride, job.capacity, row + i, x, first.inputs)
         else:
@@ -45,7 +49,7 @@ def _gather(job, arena, space, row, rows, position):
 def _forward(job, arena, space, row, rows, position, scratch):
     """Take the rows at `position` of the order through all layers."""
     n = lanes(arena)
-    if not job.in_place:
+    if not (job.in_place or layer_at(job, 0).sparse):
         _gather(job, arena, space, row, rows, position)
     for i in range(job.n_layers):
         layer, this = layer_at(job, i), job.layers + i * LAYER_BYTES
@@ -60,7 +64,7 @@ def _forward(job, arena, space, row, rows, position, scratch):
         if i == 0 and job.in_place:
             a, a_row = pointer(job.X, arena) + position * layer.inputs, layer.inputs
             a_panel = PANEL_VECTORS * n
-        forward(job, arena, layer, space, row, rows, a, a_row, a_panel)
+        forward(job, arena, layer, space, row, rows, position, a, a_row, a_panel)
         for p in range(layer.panels):
             place = (p * job.capacity + row) * layer.stride
             call(job.activate, (
@@ -164,12 +168,15 @@ def parameter_units(job, queue):
 @jit
 def _sum_block(job, arena, space, block, rows):
     """Sum the gradients of a block into a buffer of its own."""
+    position = job.first + block * BLOCK
     partial = arena + (job.partials + block * job.parameters)
     for u in range(job.n_units):
         unit = unit_at(job, u)
         layer = parametric_at(job, unit.layer)
         weight, bias = places_of(layer, unit)
-        gradient(job, arena, partial + weight, partial + bias, layer, unit, space, rows, True)
+        gradient(
+            job, arena, partial + weight, partial + bias, layer, unit, space, rows, position, True
+        )
 
 
 @Subroutine
@@ -274,7 +281,7 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
     g_weight, g_bias = arena + (task.gradient + weight), arena + (task.gradient + bias)
     if task.is_first and task.is_last and task.rule >= 0:  # the gradient never leaves the cache
         scratch = arena + (task.scratch + worker * task.scratch_size)
-        g_weight, g_bias = scratch, scratch + PANEL_VECTORS * n * layer.stride
+        g_weight, g_bias = scratch, scratch + unit.rows * layer.stride
     if task.blocked:
         _add_partials(
             g_weight, arena + (task.partials + weight), task.parameters, _blocks(task),
@@ -287,7 +294,10 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
             )  # fmt: skip
     else:
         space = arena + task.workspace
-        gradient(task, arena, g_weight, g_bias, layer, unit, space, task.rows, task.is_first != 0)
+        gradient(
+            task, arena, g_weight, g_bias, layer, unit, space, task.rows, task.first,
+            task.is_first != 0,
+        )  # fmt: skip
     if task.is_last and task.noise_scale:
         _square_sums(task, arena, layer, unit, g_weight, g_bias, vectors)
     if task.is_last and task.l2 != 0.0:
@@ -314,6 +324,16 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
             _transpose_unit(task, layer, unit, arena, theta + weight)
 
 
+@jit
+def _are_finite(job, first, rows, like):
+    """Whether the numbers in rows of X are."""
+    X, inputs = pointer(job.X, like), layer_at(job, 0).inputs
+    if job.row_starts != 0:
+        starts = pointer(job.row_starts, np.int64)
+        return all_finite(X + starts[first], starts[first + rows] - starts[first])
+    return all_finite(X + first * inputs, rows * inputs)
+
+
 @Subroutine
 def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: int):
     """What the mode asks of a tile of examples: outputs, losses, or something of gradients."""
@@ -324,10 +344,8 @@ def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
     last = layer_at(task, task.n_layers - 1)
     first, stop = _tile(task, queue, number)
     rows = stop - first
-    if task.check:
-        inputs = layer_at(task, 0).inputs
-        if not all_finite(pointer(task.X, arena) + first * inputs, rows * inputs):
-            task.not_finite = 1
+    if task.check and not _are_finite(task, first, rows, arena):
+        task.not_finite = 1
     _forward(task, arena, space, 0, rows, first, scratch)
     if task.mode == OUTPUTS:
         for i in range(rows):
@@ -347,10 +365,14 @@ def evaluation_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
             for i_layer in range(task.n_parametric):
                 layer = parametric_at(task, i_layer)
                 place = (first + i) * task.flat_parameters + layer.flat
-                example_gradient(task, out + place, layer, space, i)
+                if layer.sparse:
+                    example = example_at(task, first + i)
+                    sparse.example_gradient(task, out + place, layer, space, i, example)
+                else:
+                    example_gradient(task, out + place, layer, space, i)
     elif task.mode == INNER_PRODUCTS:
         for i in range(rows):
             out[first + i] = 0.0
         for i_layer in range(task.n_parametric):
             layer = parametric_at(task, i_layer)
-            inner_products(task, arena, out + first, layer, space, rows, scratch)
+            inner_products(task, arena, out + first, layer, space, rows, first, scratch)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..plan import Batches
+from ..plan import Batches, SparseRows
 from .job import BY_COUNT, BY_WEIGHT, GIVEN, TRAIN
 from .session import Session
 from .threads import get_threads
@@ -69,7 +69,10 @@ class Training:
         self._batches, self._batches_epoch = Batches(), None  # and the epoch that they are of
         # Of batches that differ in size few have more than six standard deviations more.
         more = 0 if sampler is None else math.isqrt(36 * batch_size)
-        self._session = session = Session(plan, get_threads(), batch_size, optimizer, more)
+        sparse = isinstance(X, SparseRows)
+        self._session = session = Session(
+            plan, get_threads(), batch_size, optimizer, more=more, sparse=sparse
+        )
         session.bind(TRAIN, X, y, weights)
         job = session.job
         job["scaling"] = {None: BY_WEIGHT, "sum": BY_COUNT}.get(scale, GIVEN)

@@ -3,10 +3,12 @@
 The derivative of an example's loss by the layer's pre-activations is called `delta`. Given that,
 forward, backward and gradient are three matrix products, and an example's own gradient is the outer
 product of a and delta: what is asked about it can be worked out from those two, without it.
+What enters the first layer may be sparse.
 """
 
 import numpy as np
 
+from . import sparse
 from .activations import ACTIVATIONS
 
 
@@ -50,6 +52,7 @@ def per_example_gradients(
     The pre-activations are ``a @ weight + bias``: by the weight the gradient is the outer
     product of a and delta, by the bias, whose input is always 1, it is delta.
     """
+    a = sparse.dense(a)
     outer = a[:, :, None] * delta[:, None, :]  # (B, inputs, outputs)
     return np.concatenate([outer.reshape(len(a), a.shape[1] * delta.shape[1]), delta], axis=1)
 
@@ -90,4 +93,4 @@ def gram(
 
     That of two outer products is the product of the factors' inner products.
     """
-    return (a @ b.T + 1) * (delta_a @ delta_b.T)
+    return (sparse.dense(a @ b.T) + 1) * (delta_a @ delta_b.T)

@@ -7,7 +7,7 @@ and whoever trains it looks at those, so NumPy's warnings are silenced.
 import numpy as np
 
 from ..plan import DenseOp, DropoutOp, GaussianSampleOp
-from . import dense, dropout, gaussian_sample
+from . import dense, dropout, gaussian_sample, sparse
 from .loss_functions import LOSSES
 
 
@@ -18,7 +18,7 @@ def outputs(plan, theta, X, check=False):
     ----------
     plan : Plan
     theta : ndarray, shape (P,)
-    X : ndarray, shape (N, inputs)
+    X : ndarray or SparseRows, shape (N, inputs)
         N may be 0.
     check : bool
         Whether to look for NaN and infinities in X.
@@ -41,7 +41,7 @@ def outputs(plan, theta, X, check=False):
     array([[3.],
            [4.]])
     """
-    if check and not np.isfinite(X).all():
+    if check and not np.isfinite(sparse.numbers(sparse.examples(X))).all():
         raise FloatingPointError("X is not finite")
     activations, _ = forward(plan, theta, X)
     return activations[-1]
@@ -116,7 +116,7 @@ def counted(X, y, weights):
     if weights is None:
         weights = np.ones(len(X), dtype=X.dtype)
     rows = np.flatnonzero(weights)
-    return rows, X[rows], y[rows], weights[rows]
+    return rows, sparse.examples(X)[rows], y[rows], weights[rows]
 
 
 def gradient_sum(layers, coefficients):
@@ -156,8 +156,9 @@ def forward(plan, theta, X, rows=None, step=0):
     In place of derivatives, a layer that draws has what its `backward` needs. What it draws is that
     of these `rows`, by default 0 to N - 1, and of the training step.
     """
+    X = sparse.examples(X)
     if rows is None:
-        rows = np.arange(len(X))
+        rows = np.arange(X.shape[0])
     activations, derivatives = [X], []
     parts = iter(parameters(plan, theta))
     for number, layer in enumerate(plan.layers):
@@ -165,7 +166,7 @@ def forward(plan, theta, X, rows=None, step=0):
             a, derivative = dense.forward(activations[-1], *next(parts), layer.activation)
         elif isinstance(layer, DropoutOp):
             derivative = dropout.mask(plan, number, rows, step)
-            a = dropout.forward(activations[-1], derivative)
+            a = dropout.forward(sparse.dense(activations[-1]), derivative)
         else:
             eps = gaussian_sample.noise(plan, number, rows, step)
             a, derivative = gaussian_sample.forward(activations[-1], eps)

@@ -6,7 +6,7 @@ and the deltas, and no gradient. `plan`, `theta`, `X`, `y` and `weights` are as 
 
 import numpy as np
 
-from . import dense
+from . import dense, sparse
 from .network import backpropagate, backward, counted, forward, gradient_sum, parameters
 
 
@@ -311,6 +311,6 @@ def gradients(layers, out=None):
 def layers_of_outputs(plan, theta, X):
     """`layers` with outputs in place of the loss: K rows for each example, one for each output."""
     rows = np.repeat(np.arange(len(X)), plan.outputs)
-    activations, derivatives = forward(plan, theta, X[rows], rows)
+    activations, derivatives = forward(plan, theta, sparse.examples(X)[rows], rows)
     by_output = np.tile(np.eye(plan.outputs, dtype=X.dtype), (len(X), 1))
     return backward(plan, theta, activations, derivatives, by_output, divergence=False)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from ..plan import Batches
+from . import sparse
 from .network import backpropagate, gradient_sum, parameters
 from .noise import gaussian_noise
 from .optimizers import noise_deviation, update
@@ -39,7 +40,7 @@ class Training:
     plan : Plan
     optimizer
         Its `name`, its number of `slots` and its hyper-parameters.
-    X : ndarray, shape (N, inputs)
+    X : ndarray or SparseRows, shape (N, inputs)
     y : ndarray, shape (N, K), or of int64 labels, shape (N,)
     weights : ndarray, shape (N,), or None
     batch_size : int
@@ -119,7 +120,8 @@ class Training:
     ):
         self._plan = plan
         self._optimizer = optimizer
-        self._X = X
+        self._examples = len(X)
+        self._X = sparse.examples(X)
         self._y = y
         self._weights = np.ones(len(X), dtype=X.dtype) if weights is None else weights
         self._batch_size = batch_size
@@ -146,7 +148,7 @@ class Training:
     @property
     def batches(self):
         """Steps in an epoch."""
-        return math.ceil(len(self._X) / self._batch_size)
+        return math.ceil(self._examples / self._batch_size)
 
     def advance(self, learning_rates):
         """Take one step for each learning rate, but none beyond the end of the epoch.
@@ -205,7 +207,7 @@ class Training:
         if scale is None:
             scale = 1 / weight_sum if weight_sum else 0.0
         elif scale == "sum":
-            scale = len(self._X) / len(batch) if len(batch) else 0.0
+            scale = self._examples / len(batch) if len(batch) else 0.0
 
         losses, layers = backpropagate(
             self._plan, self._theta, self._X[rows], self._y[rows], rows, self.step
@@ -268,7 +270,7 @@ class Training:
             self.probabilities = self._epoch_batches.probabilities
         rows, starts, weights, _ = self._epoch_batches
         if rows is None:
-            rows = np.arange(len(self._X))
+            rows = np.arange(self._examples)
         if starts is None:
             starts = np.arange(self.batches + 1) * self._batch_size  # slices end with the rows
         if weights is None:

@@ -12,15 +12,17 @@ import faulthandler
 import mmap
 import sys
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-from training_runs import ALL, answers, use_all_threads
+from training_runs import ALL, answers, sparse, use_all_threads
 
 from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu
 from fastbatch.kernels.cpu import evaluation, session, training
 from fastbatch.kernels.cpu.activations import NAMES
+from fastbatch.kernels.plan import SparseRows
 from fastbatch.samplers import sampling
 from fastbatch.verification import CASES, DROPOUT, DTYPES, OPTIMIZERS, SAMPLE, Case
 
@@ -55,6 +57,12 @@ class Guard:
         if read_only:
             protect(first + PAGE, pages, READ_ONLY)
         return copy
+
+    def place_sparse(self, X, columns):
+        """The same without zeros."""
+        rows = sparse(X, columns)
+        arrays = (self.place(a, read_only=True) for a in (rows.data, rows.indices, rows.indptr))
+        return SparseRows(*arrays, rows.columns)
 
     def empty(self, shape, dtype=np.float64):
         """Like `numpy.empty`; what is not written stays NaN."""
@@ -96,10 +104,15 @@ def shapes(count):
             yield Case(f"{name}, dropping", widths, dropping, loss, examples, labels)
 
 
-def run_all(case, dtype, guard, optimizer, batch_size):
-    """Every kernel on a case; the results must be there, so none of them may be NaN."""
+def run_all(case, dtype, guard, optimizer, batch_size, columns=None):
+    """Every kernel on a case; the results must be there, so none of them may be NaN.
+
+    With `columns`, most of X is 0, and it is sparse.
+    """
     plan = case.plan(dtype)
     theta, X, y, weights = (guard.place(a, read_only=True) for a in case.data(dtype))
+    if columns:
+        X = guard.place_sparse(np.where(abs(X) > 1.5, X, 0), columns)
     for w in (None, weights):
         print(case.name, dtype, "unweighted" if w is None else "weighted")
         assert all(np.isfinite(answer).all() for answer in answers(plan, theta, X, y, w))
@@ -134,7 +147,11 @@ def everything():
                 else:
                     session.Session.run = RUN  # such small work is done by one thread
                 batch_size = case.examples // (1 + number % 3) or 1
-                run_all(case, dtype, guard, optimizers[number % len(optimizers)], batch_size)
+                options = guard, optimizers[number % len(optimizers)], batch_size
+                run_all(case, dtype, *options)
+                if number % 3 == 1:
+                    columns = (np.int32, np.int64)[number % 2]
+                    run_all(replace(case, name=f"{case.name}, sparse"), dtype, *options, columns)
 
 
 def touch(side):

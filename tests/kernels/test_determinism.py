@@ -166,7 +166,14 @@ def chunks(run, dtype):
 @each_dtype
 @pytest.mark.parametrize(
     "name",
-    ["blocks", "blocks of classes", "clipped blocks", "variational blocks", "dropout by blocks"],
+    [
+        "blocks",
+        "blocks of classes",
+        "clipped blocks",
+        "variational blocks",
+        "dropout by blocks",
+        "sparse blocks",
+    ],
 )
 def test_bits_do_not_depend_on_the_blocks_kept_between_the_sweeps(
     name, dtype, serial, all_threads, new_sessions, monkeypatch

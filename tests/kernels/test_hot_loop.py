@@ -24,7 +24,7 @@ def compiled():
 
 @each_dtype
 def test_a_network_of_another_shape_compiles_nothing(dtype):
-    for name in "thin", "private", "variational", "dropout":  # one shuffles, the others draw
+    for name in "thin", "private", "variational", "dropout", "sparse":  # one shuffles, others draw
         bits(RUNS[name], dtype)
     before = compiled()
     with event.install_recorder("numba:compile") as compilations:
@@ -77,8 +77,8 @@ def test_more_steps_ask_for_no_more_memory(name, workers, dtype, statistics):
 @each_dtype
 def test_machine_code_of_the_steps_names_no_allocator(dtype):
     """But Numba's scheduler, which a parallel loop calls, has some bytes allocated for itself."""
-    for run_of_its_own in "variational blocks", "dropout":
-        bits(RUNS[run_of_its_own], dtype)
+    for name in "variational blocks", "dropout", "sparse blocks":
+        bits(RUNS[name], dtype)
     files = list(jit.CACHE.rglob("*.nbc"))
     for name in ["run", *session.SUBROUTINES]:
         versions = [path.read_bytes() for path in files if f".{name}-" in path.name]

@@ -33,8 +33,8 @@ def one_thread():
 def training(name, workers, monkeypatch):
     """One whose phases are cut into queues for so many workers; and its learning rates."""
 
-    def with_workers(plan, max_workers, *arguments):
-        return Session(plan, workers, *arguments)
+    def with_workers(plan, max_workers, *arguments, **options):
+        return Session(plan, workers, *arguments, **options)
 
     monkeypatch.setattr(cpu.training, "Session", with_workers)
     made = RUNS[name].start("float32")

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, reference
 from fastbatch.kernels.cpu import session, threads
+from fastbatch.kernels.plan import SparseRows
 from fastbatch.optimizers import SGD, SGLD, Adagrad, Adam, AdamW, RMSprop
 from fastbatch.samplers import sampling
 from fastbatch.verification import DROPOUT, DTYPES, SAMPLE, Case
@@ -34,6 +36,7 @@ class Run:
     noise: Any = None
     l2: float = 0.0
     monitor: tuple[str, ...] = ()
+    sparse: Any = None  # dtype of the columns of a sparse X
 
     def data(self, dtype):
         """theta, X, y and weights (or None), drawn so that they are the same everywhere."""
@@ -50,6 +53,8 @@ class Run:
             ]
         )
         X = 2 * draw(100, n, plan.inputs) - 1
+        if self.sparse:
+            X[draw(104, n, plan.inputs) < 0.9] = 0
         y = draw(101, n, k)
         if plan.loss == "cross_entropy" and self.case.labels:
             y = np.floor(draw(102, n) * k).astype(np.int64)
@@ -57,7 +62,8 @@ class Run:
             y = np.floor(y * 2)
         y = y if y.dtype == np.int64 else y.astype(dtype)
         weights = (np.floor(draw(103, n) * 4) / 2).astype(dtype) if self.weighted else None
-        return theta.astype(dtype), X.astype(dtype), y, weights
+        X = X.astype(dtype)
+        return theta.astype(dtype), sparse(X, self.sparse) if self.sparse else X, y, weights
 
     def start(self, dtype, kernels=cpu):
         """The training before its first step."""
@@ -87,6 +93,13 @@ class Run:
 
 
 ALL = "losses", "gradient_norms", "noise_scale"
+
+
+def sparse(X, columns=np.int32):
+    """The same examples without their zeros."""
+    rows = csr_array(X)
+    indptr = rows.indptr.astype(np.int64)
+    return SparseRows(rows.data, rows.indices.astype(columns), indptr, X.shape[1])
 
 
 def _run(name, widths, activations, loss, examples, batch_size, optimizer, **options):
@@ -169,6 +182,14 @@ RUNS = dict(
         _run(
             "posterior by blocks", (4, 9, 3), ("silu",), "huber", 700, 301, SGLD(1e-4), epochs=2,
             reduction="sum", sampler="poisson", noise=(None, 11), monitor=ALL,
+        ),
+        _run(
+            "sparse", (1100, 70, 3), ("relu",), "cross_entropy", 40, 13, Adam(0.01), weighted=True,
+            sparse=np.int32,
+        ),
+        _run(
+            "sparse blocks", (140, 9, 3), ("silu",), "huber", 700, 301, SGD(0.01, momentum=0.9),
+            epochs=2, weighted=True, clip=PerExampleClip(0.1), monitor=ALL, sparse=np.int64,
         ),
     ]
 )  # fmt: skip
