@@ -76,6 +76,24 @@ def test_every_method_gives_the_bits_of_the_dense_examples():
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_as_much_is_dropped_of_them_as_of_the_dense_examples(backend):
+    layers = [fb.Dropout(0.3), fb.Dense(8, "tanh"), fb.Dropout(0.5), fb.Dense(3)]
+    net = fb.Network(layers, 30, "cross_entropy", backend=backend)
+
+    def found(X):
+        yield from answers(net.with_dropout(1), X)
+        trainer = fb.Trainer(net, batch_size=13)
+        trainer.fit(X, Y, epochs=2, validation=(X, Y))
+        yield trainer.theta
+
+    for ours, expected in zip(found(csr_array(X)), found(X), strict=True):
+        if backend == "cpu":
+            np.testing.assert_array_equal(ours, expected)
+        else:
+            np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("sampler", ["shuffle", "sequential", "replacement", "poisson"])
 def test_training_gives_the_bits_of_the_dense_examples(sampler):
     for found, expected in zip(trained(csr_array(X), sampler), trained(X, sampler), strict=True):
