@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test bench docs lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    train a network on scikit-learn's digits"
 	@echo "make test    run the test suite (OPTIONS are passed on to pytest)"
 	@echo "make bench   run the benchmarks (installs the peers: some gigabytes)"
+	@echo "make docs    build the documentation site in docs/_build"
 	@echo "make lint    check style, types and import rules"
 	@echo "make clean   remove .venv, caches and build products"
 
@@ -31,6 +32,10 @@ bench: $(VENV)/bench.stamp
 	@$(BIN)/python -m bench.choices
 	@$(BIN)/python -m bench.report
 
+docs: $(VENV)/docs.stamp
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build
+	@echo "docs/_build/index.html"
+
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
@@ -38,6 +43,7 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest --quiet tests/test_architecture.py
 
 clean:
+	@rm -rf docs/_build docs/reference
 	@rm -rf $(VENV) build dist *.egg-info .benchmarks .coverage .hypothesis .import_linter_cache
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache model.safetensors
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

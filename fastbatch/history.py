@@ -29,7 +29,7 @@ class EpochRecord:
         part after the interruption, as for `examples_per_second`.
     examples_per_second : float
     noise_scale : float or None
-        The gradient noise scale tr(Sigma) / |G|**2, both estimated from the spread of the gradients
+        The gradient noise scale ``tr(Sigma) / |G|**2``, both estimated from the spread of gradients
         within each batch and summed over its steps: the batch size up to which larger batches pay
         (McCandlish et al. 2018, "An empirical model of large-batch training"). Infinite where noise
         hides the mean gradient G, NaN if no batch had two examples; biased where a function draws

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PICTURE = re.compile(r"savefig\(\"(.*?)\"")
 CODE = re.compile(r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 PAGES = [
     page
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     if CODE.search(page.read_text())
 ]
 
@@ -30,7 +31,7 @@ def run(page, text):
     return variables, said
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_code_of_a_page_prints_what_the_page_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _, said = run(page, page.read_text())
@@ -38,6 +39,28 @@ def test_the_code_of_a_page_prints_what_the_page_says(page, tmp_path, monkeypatc
         if expected is not None:
             same = OutputChecker().check_output(expected, found, ELLIPSIS | NORMALIZE_WHITESPACE)
             assert same, f"expected\n{expected}\nfound\n{found}"
+
+
+def test_each_page_of_the_gallery_shows_the_picture_it_draws():
+    pages = [page for page in PAGES if page.parent.name == "gallery"]
+    assert len(pages) == 5
+    for page in pages:
+        text = page.read_text()
+        (picture,) = PICTURE.findall(text)
+        assert f"]({picture})" in text
+        assert (page.parent / picture).exists()
+
+
+def test_the_figures_on_performance_are_those_of_the_report():
+    report = (ROOT / "bench" / "results" / "report.md").read_text().splitlines()
+    page = (ROOT / "docs" / "performance.md").read_text()
+    rows = [re.findall(r"[^|]+", row) for row in re.findall(r"^\| (\d.*) \|$", page, re.MULTILINE)]
+    assert len(rows) == 12
+    for first, *figures in ([cell.strip() for cell in row] for row in rows):
+        if len(figures) == 2:
+            del figures[1]  # the time of an example follows from that of a step
+        found = [line for line in report if f"| {first} |" in line]
+        assert any(all(f"| {figure} " in line for figure in figures) for line in found), first
 
 
 @pytest.mark.slow
