@@ -12,17 +12,27 @@
 True
 """
 
-from fastbatch.callbacks import Checkpoint, EarlyStopping
+from fastbatch.callbacks import (
+    Checkpoint,
+    CSVLog,
+    EarlyStopping,
+    JSONLinesLog,
+    TensorBoardLog,
+    TimeLimit,
+    read_log,
+)
 from fastbatch.checkpoint import CheckpointError
 from fastbatch.clipping import PerExampleClip
 from fastbatch.gradient_statistics import GradientStatistics
 from fastbatch.history import EpochRecord
 from fastbatch.layers import Dense, Dropout, GaussianSample
+from fastbatch.learning_rate import find_learning_rate
 from fastbatch.network import Network
 from fastbatch.optimizers import SGD, SGLD, Adagrad, Adam, AdamW, RMSprop
 from fastbatch.posterior import PosteriorSamples
 from fastbatch.privacy import GaussianNoise, secure_seed
 from fastbatch.run import DivergenceError
+from fastbatch.samplers import Order
 from fastbatch.schedules import Constant, Cosine, Exponential, LinearWarmup, PowerDecay, StepDecay
 from fastbatch.threads import get_threads, set_threads
 from fastbatch.trainer import Trainer
@@ -33,6 +43,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "CSVLog",
     "Checkpoint",
     "CheckpointError",
     "Constant",
@@ -46,15 +57,21 @@ __all__ = [
     "GaussianNoise",
     "GaussianSample",
     "GradientStatistics",
+    "JSONLinesLog",
     "LinearWarmup",
     "Network",
+    "Order",
     "PerExampleClip",
     "PosteriorSamples",
     "PowerDecay",
     "RMSprop",
     "StepDecay",
+    "TensorBoardLog",
+    "TimeLimit",
     "Trainer",
+    "find_learning_rate",
     "get_threads",
+    "read_log",
     "secure_seed",
     "set_threads",
 ]

@@ -27,7 +27,7 @@ def numeric(name: str, values: ArrayLike) -> Array:
         raise TypeError(
             f"{name} must be a dense array, found {type(values).__name__}: use {name}.toarray()"
         )
-    array = np.asarray(values)
+    array = _array(name, values)
     _check_real(name, array.dtype)
     return array
 
@@ -37,13 +37,55 @@ def _check_real(name: str, dtype: Any) -> None:
     if dtype.kind not in "fiub":
         cure = {
             "c": f"use {name}.real or numpy.abs({name})",
-            "O": f"convert it, numpy.asarray({name}, dtype=float)",
+            "O": f"convert it, numpy.asarray({name}, dtype=float), or encode names as numbers",
             "U": "encode names as numbers, numpy.unique(names, return_inverse=True)",
         }
         raise TypeError(
             f"{name} must hold real numbers, found dtype {dtype}: "
             + cure.get(dtype.kind, "convert it to numbers")
         )
+
+
+def _array(name: str, values: Any) -> Array:
+    """Whatever holds numbers as an array, in place where it can be."""
+    if isinstance(values, np.ndarray):
+        if np.ma.is_masked(values):
+            raise ValueError(
+                f"{name} has {np.ma.count_masked(values)} masked entries, expected none: fill "
+                f"them, {name}.filled(value), or leave out their rows"
+            )
+        return np.asarray(values)
+    if hasattr(values, "get_columns"):  # a data frame of polars
+        return _side_by_side(name, [(part.name, part) for part in values.get_columns()], values)
+    if hasattr(values, "columns") and hasattr(values, "items"):  # of pandas
+        return _side_by_side(name, list(values.items()), values)
+    if hasattr(values, "isna") and hasattr(getattr(values, "dtype", None), "numpy_dtype"):
+        if values.isna().any():  # pandas' own dtypes mark gaps beside the numbers
+            raise ValueError(f"{name} has missing values, expected none: fill or drop them")
+        return np.asarray(values.to_numpy(values.dtype.numpy_dtype))
+    return _converted(name, values)
+
+
+def _converted(name: str, values: Any) -> Array:
+    try:
+        if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+            return np.from_dlpack(values)
+        return np.asarray(values)
+    except Exception as error:  # each library has kinds of its own
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise TypeError(
+            f"{name} cannot be read as an array, found {type(values).__name__} ({reason}): "
+            "give a NumPy array"
+        ) from error
+
+
+def _side_by_side(name: str, columns: list[tuple[Any, Any]], frame: Any) -> Array:
+    """The columns of a data frame as a matrix, in the dtype that holds them all."""
+    parts = [numeric(f"{name}[{label!r}]", column) for label, column in columns]
+    matrix = np.empty((len(frame), len(parts)), np.result_type(*parts) if parts else float)
+    for index, part in enumerate(parts):
+        matrix[:, index] = part
+    return matrix
 
 
 def native(array: Array, dtype: str) -> Array:
@@ -150,8 +192,10 @@ def targets(
     return array
 
 
-def sample_weights(values: ArrayLike | None, examples: int, dtype: str) -> Array | None:
-    """Return weights (N,), not negative and not all zero, or None."""
+def sample_weights(
+    values: ArrayLike | None, examples: int, dtype: str, *, part: bool = False
+) -> Array | None:
+    """Return weights (N,), not negative and not all zero (but for a `part` of them), or None."""
     if values is None:
         return None
     original = numeric("sample_weight", values)
@@ -168,7 +212,7 @@ def sample_weights(values: ArrayLike | None, examples: int, dtype: str) -> Array
             f"sample_weight[{index}] is {array[index]}, expected no negative weights: "
             "use 0 to leave an example out"
         )
-    if not array.any():
+    if not part and not array.any():
         raise ValueError("sample_weight is 0 everywhere: at least one weight must be positive")
     return array
 

@@ -4,10 +4,7 @@ The metadata holds two strings: ``"fastbatch"``, the JSON, and ``"crc32"`` over 
 tensors, since safetensors itself does not notice a flipped bit.
 """
 
-import contextlib
 import json
-import os
-import secrets
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -23,6 +20,7 @@ from fastbatch.layers import Dense, Dropout, GaussianSample
 from fastbatch.network import Network
 from fastbatch.optimizers import OPTIMIZERS
 from fastbatch.privacy import GaussianNoise, Ledger
+from fastbatch.replacement import refuse_what_is_no_file, replacement
 from fastbatch.schedules import SCHEDULES
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -40,6 +38,18 @@ _KINDS: tuple[type[Any], ...] = (
     *SCHEDULES,
 )
 _SPECS = {kind.__name__: kind for kind in _KINDS}
+
+# What decoding raises for files that somebody has written or changed on purpose.
+UNREADABLE = (
+    SafetensorError,
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class CheckpointError(ValueError):
@@ -62,17 +72,18 @@ def user_function(*arguments: Any) -> Any:
 
 
 def write(path: str | Path, tensors: Tensors, description: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically: killed at any moment, the old or the new one is there.
+    """Write a checkpoint; killed at any moment, the old or the new one is there.
 
     `description` may hold what describes networks and training, beside what JSON knows.
     """
     text = json.dumps({"format": FORMAT, **_encode(description)})
-    metadata = {"fastbatch": text, "crc32": str(_checksum(text, tensors))}
-    _replace(Path(os.path.realpath(path)), save(dict(tensors), metadata))
+    content = save(dict(tensors), {"fastbatch": text, "crc32": str(_checksum(text, tensors))})
+    with replacement(path) as new:
+        new.write_bytes(content)
 
 
-def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what `write` has written; `decode` turns the description into what it was.
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read tensors and description; `decode` turns the latter into what it was.
 
     Raises
     ------
@@ -81,25 +92,30 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     OSError
         If it cannot be opened.
     """
+    refuse_what_is_no_file(path)
     with Path(path).open("rb"):  # safetensors reports these as errors of its own
         pass
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
+            metadata, names = file.metadata() or {}, list(file.keys())
+            ours = "fastbatch" in metadata  # another's tensors may not even fit into the memory
+            tensors = {name: file.get_tensor(name) for name in names if ours}
+    except UNREADABLE as error:
         raise CheckpointError(
             f"{path} is damaged or not a checkpoint ({error}): use another copy of it"
         ) from error
-    if "fastbatch" not in metadata:
+    if not ours:
         raise CheckpointError(
             f"{path} is a safetensors file, but not of fastbatch: expected one that Trainer.save "
-            f"has written, found tensors {', '.join(sorted(tensors)[:5]) or 'none'}"
+            f"has written, found tensors {', '.join(sorted(names)[:5]) or 'none'}"
         )
     text = metadata["fastbatch"]
     if metadata.get("crc32") != str(_checksum(text, tensors)):
         raise CheckpointError(f"{path} is damaged (wrong checksum): use another copy of it")
-    description = json.loads(text)
+    try:
+        description = dict(json.loads(text, object_pairs_hook=_distinct))
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path} has no description that can be read: {error!r}") from error
     if description.pop("format", None) != FORMAT:
         raise CheckpointError(
             f"{path} has another format than {FORMAT}, which is all that this fastbatch can read: "
@@ -123,7 +139,7 @@ def _encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The way back from `_encode`; KeyError, TypeError or ValueError say that there is none."""
+    """The way back from `_encode`; an error among `UNREADABLE` says that there is none."""
     if isinstance(value, list):
         return [decode(entry) for entry in value]
     if not isinstance(value, dict):
@@ -135,28 +151,15 @@ def decode(value: Any) -> Any:
     return user_function if kind == user_function.__name__ else _SPECS[kind](**entries)
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("a key stands twice")
+    return entries
+
+
 def _checksum(text: str, tensors: Tensors) -> int:
     checksum = zlib.crc32(text.encode())
     for name in sorted(tensors):
         checksum = zlib.crc32(tensors[name].data, checksum)
     return checksum
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place of another so that no reader and no power cut sees half of it."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    if os.name == "posix":  # the new name, too, has to reach the disk
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 
+STEPS = 1 << 62  # no training does as many, and 64 bits can count on from there
+
 
 def one_of(kind: str, name: object, known: Iterable[str]) -> str:
     """Return `name` if it is one of the `known` names of this `kind`, else suggest the closest."""

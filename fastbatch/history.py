@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from math import nan
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastbatch.constraints import integer
 
 FiveNumbers = tuple[float, float, float, float, float]
 
@@ -37,6 +40,8 @@ class EpochRecord:
     gradient_norms : tuple of five floats, or None
         Minimum, quartiles and maximum of the norms of the examples' gradients, each of when the
         example was last in a batch, before clipping. None unless monitored.
+    metrics : dict of str to float, or None
+        By name, those that `fit` was asked for, of the validation data at its end.
 
     Examples
     --------
@@ -57,10 +62,27 @@ class EpochRecord:
     examples_per_second: float
     noise_scale: float | None = None
     gradient_norms: FiveNumbers | None = None
+    metrics: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.gradient_norms is not None:  # a list, in a checkpoint
             object.__setattr__(self, "gradient_norms", tuple(self.gradient_norms))
+
+
+def checked(record: EpochRecord) -> EpochRecord:
+    """Return a record that comes from a file, if its numbers are numbers."""
+    integer("epoch", record.epoch, 0)
+    integer("step", record.step, 0)
+    norms, metrics = record.gradient_norms, record.metrics
+    found = [record.validation_loss, record.validation_metric, record.noise_scale]
+    found += [*(norms or ()), *(metrics.values() if metrics else ())]
+    numbers = [value for value in found if value is not None]
+    for value in (record.loss, record.seconds, record.examples_per_second, *numbers):
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"expected numbers in the history, found {value!r}")
+    if not isinstance(record.metric_name, str) or (norms is not None and len(norms) != 5):
+        raise ValueError(f"the history has no records, but {record}")
+    return record
 
 
 @np.errstate(invalid="ignore")  # of norms that are infinite

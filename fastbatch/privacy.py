@@ -89,6 +89,12 @@ class Ledger:
         if not self.entries or self.entries[-1][1] != mechanism:
             self.entries.append((step, mechanism))
 
+    def check(self, until: int) -> None:
+        """Raise ValueError unless it accounts for each step until this one."""
+        starts = [step for step, _ in self.entries]
+        if (until and starts[:1] != [0]) or [*starts, until] != sorted([*starts, until]):
+            raise ValueError(f"the ledger has entries from steps {starts} on, of {until} steps")
+
     def steps(self, until: int) -> Counter[Mechanism | None]:
         """How many steps of each there were, until this one."""
         counts: Counter[Mechanism | None] = Counter()

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbatch.data.stream import Part
 from fastbatch.schedules import Rate, Rates
 
 # Between two slices Ctrl-C is answered. 0.2 s are promised, but a slice may take many times as
@@ -14,6 +15,8 @@ SLICE_SECONDS = 0.01
 # After divergence at most so much is done again; more where copying the parameters takes long.
 SNAPSHOT_SECONDS = 1.0
 _SNAPSHOTS_SHARE = 0.01  # of the time
+# So much of streamed data is kept for that: to train on it takes far longer than a snapshot.
+KEPT_BYTES = 1 << 24
 
 
 class DivergenceError(ArithmeticError):
@@ -59,19 +62,28 @@ class Run:
     def __init__(self, training: Any, lr: Rate) -> None:
         self._training = training
         self._rates = Rates(lr)
-        self._batches: int = training.batches
         self._count = 1  # steps in a slice
-        # The way back: a snapshot which at least one good step has followed, and the rates since.
+        # The way back: a snapshot which at least one good step has followed, and since then rates
+        # of steps, and parts of streamed data with their epochs.
         self._good = training.snapshot()
-        self._since: list[NDArray[np.float64]] = []
+        self._since: list[NDArray[np.float64] | tuple[int, Part]] = []
+        self._bytes = 0  # of those data
         self._newer: Any = None  # a snapshot that waits for its good step
         self._seconds = 0.0  # of training since the last snapshot
         self._between = SNAPSHOT_SECONDS
 
     @property
     def epoch_is_over(self) -> bool:
-        """Whether no step is left in this epoch."""
-        return bool(self._training.batch >= self._batches)
+        """Whether no step is left in this epoch, or in the part of it that is at hand."""
+        return bool(self._training.batch >= self._training.batches)
+
+    def rebind(self, part: Part) -> None:
+        """Go on with other data."""
+        self._training.rebind(*part)
+        self._since.append((self._training.epoch, part))
+        self._bytes += part.nbytes
+        if self._bytes > KEPT_BYTES:
+            self.mark()
 
     def advance(self, most: int) -> int:
         """Do one slice of the epoch, of so many steps at most, and return how many they were.
@@ -82,7 +94,7 @@ class Run:
             If a loss is not finite.
         """
         training = self._training
-        count = min(self._count, self._batches - training.batch, most)
+        count = min(self._count, training.batches - training.batch, most)
         rates = self._rates(training.step, count)
         start = perf_counter()
         done: int = training.advance(rates)
@@ -106,7 +118,7 @@ class Run:
         start = perf_counter()
         self._newer = self._training.snapshot()
         self._between = max(SNAPSHOT_SECONDS, (perf_counter() - start) / _SNAPSHOTS_SHARE)
-        self._seconds = 0.0
+        self._seconds, self._bytes = 0.0, 0
 
     def check_parameters(self) -> None:
         """Raise DivergenceError if the last step has left parameters that are not finite."""
@@ -117,13 +129,27 @@ class Run:
         """Return to the step before this one, which has failed, and raise DivergenceError."""
         training = self._training
         step = training.step
-        rates = np.concatenate(self._since)[:-1]
         training.restore(self._good)
+        for entry in self._since:
+            if training.step >= step - 1:
+                break
+            if isinstance(entry, tuple):
+                epoch, part = entry
+                if training.epoch < epoch:
+                    training.next_epoch()
+                training.rebind(*part)
+            elif not self._repeat(entry[: step - 1 - training.step]):
+                break  # the data have been changed meanwhile: this is as far as it goes
+        raise DivergenceError(step)
+
+    def _repeat(self, rates: NDArray[np.float64]) -> bool:
+        """Do steps again; whether all could be done."""
+        training = self._training
         while len(rates):
             if self.epoch_is_over:
                 training.next_epoch()
             done = training.advance(rates)
             if not done:
-                break  # the data have been changed meanwhile: this is as far as it goes
+                return False
             rates = rates[done:]
-        raise DivergenceError(step)
+        return True

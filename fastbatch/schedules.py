@@ -14,7 +14,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.constraints import integer, real
+from fastbatch.constraints import STEPS, integer, real
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -136,7 +136,7 @@ class StepDecay(Schedule):
 
     def __post_init__(self) -> None:
         self._check(lr=(0.0, np.inf), factor=(0.0, np.inf))
-        object.__setattr__(self, "every", integer("every", self.every, 1))
+        object.__setattr__(self, "every", integer("every", self.every, 1, STEPS))
 
     def _rates(self, steps: Steps) -> Floats:
         return self.lr * _power(self.factor, steps // self.every)
@@ -198,7 +198,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         self._check(lr=(0.0, np.inf), final=(0.0, np.inf))
-        object.__setattr__(self, "steps", integer("steps", self.steps, 1))
+        object.__setattr__(self, "steps", integer("steps", self.steps, 1, STEPS))
 
     def _rates(self, steps: Steps) -> Floats:
         progress = np.minimum(steps, self.steps) / self.steps
@@ -264,7 +264,7 @@ class LinearWarmup(Schedule):
     after: float | Schedule
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", integer("steps", self.steps, 1))
+        object.__setattr__(self, "steps", integer("steps", self.steps, 1, STEPS))
         if not isinstance(self.after, Schedule):
             self._check(after=(0.0, np.inf))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbatch import samplers
-from fastbatch.constraints import integer, real
+from fastbatch.constraints import STEPS, integer, real
 
 Array = NDArray[Any]
 
@@ -34,7 +34,7 @@ class State:
 
     def __post_init__(self) -> None:
         for name in "step", "epoch", "batch":
-            setattr(self, name, integer(name, getattr(self, name), 0))
+            setattr(self, name, integer(name, getattr(self, name), 0, STEPS))
         self.loss_sum = real("loss_sum", self.loss_sum, -inf)
         self.weight_sum = real("weight_sum", self.weight_sum)
         for name in "variance_sum", "signal_sum":  # squares of gradients may have overflowed
@@ -53,12 +53,19 @@ class State:
                 continue  # these were other examples, or nobody looked at them
             setattr(training, field.name, value)
 
-    def check_examples(self, examples: int) -> None:
-        """Raise ValueError unless what there is of each example is there of so many."""
+    def check(self, dtype: str, examples: int) -> None:
+        """Raise ValueError unless a training with this dtype and so many examples could be here."""
+        if self.theta.dtype != dtype:
+            raise ValueError(f"theta has dtype {self.theta.dtype}, expected {dtype}")
+        if np.isnan(self.slots).any():  # while squares of gradients may have become infinite
+            raise ValueError("slots hold NaN")
         for name in _PER_EXAMPLE:
             value = getattr(self, name)
-            if value is not None and value.shape != (examples,):
-                raise ValueError(f"{name} has shape {value.shape}, expected ({examples},)")
+            expected = (examples,), np.dtype("float64" if name == "probabilities" else dtype)
+            if value is not None and (value.shape, value.dtype) != expected:
+                raise ValueError(
+                    f"{name} has shape {value.shape} and dtype {value.dtype}, expected {expected}"
+                )
         if self.probabilities is not None:
             samplers.check_weights("probabilities", self.probabilities, examples)
 

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from math import nan
 from pathlib import Path
 from time import perf_counter
@@ -12,13 +13,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbatch import arrays, backends, checkpoint, samplers
-from fastbatch.callbacks import Callback
+from fastbatch import arrays, backends, checkpoint, metrics, samplers
+from fastbatch.callbacks import Callback, Callbacks
 from fastbatch.checkpoint import CheckpointError
 from fastbatch.clipping import PerExampleClip
 from fastbatch.constraints import integer, one_of, real
+from fastbatch.data.feed import Feed
 from fastbatch.gradient_statistics import noise_scale
-from fastbatch.history import EpochRecord, five_numbers
+from fastbatch.history import EpochRecord, checked, five_numbers
 from fastbatch.interruption import Interrupts
 from fastbatch.losses import LOSSES
 from fastbatch.network import SEEDS, Network
@@ -67,7 +69,8 @@ class Trainer:
           drawn from all of them, with a probability in proportion to its weight, and its gradient
           is divided by that probability, so that a step is right on average. It is called before
           each epoch with the loss of each example and the norm of its gradient when it was last in
-          a batch, NaN where it never was, and must depend on nothing else.
+          a batch, NaN where it never was, and must depend on nothing else;
+        - an `Order`: all in an order of your own.
     theta : array_like, shape (P,), optional
         Where to begin, instead of ``network.init(seed)``.
     clip : PerExampleClip, optional
@@ -153,13 +156,12 @@ class Trainer:
         self.history: list[EpochRecord] = []
         self.samples: PosteriorSamples | None = None
         self.extra: dict[str, Any] = {}
-        if theta is None:
-            theta = network.init(self.seed)
+        theta = network.init(self.seed) if theta is None else self._own(theta)
         slots = np.zeros((self.optimizer.slots, network.n_parameters), network.dtype)
         # During fit this is the backend's Training itself: there is never a second set of
         # counters that an exception could leave behind.
-        self._state: Any = State(self._own(theta), slots)
-        self._examples = 0  # in the data of the epoch that is under way
+        self._state: Any = State(theta, slots)
+        self._examples = 0  # in the data of the epoch that is under way, 0 where they are streamed
         self._ledger = Ledger()
         self._run: Run | None = None  # of the fit that is under way
 
@@ -179,6 +181,35 @@ class Trainer:
     @theta.setter
     def theta(self, theta: ArrayLike) -> None:
         self._state.theta = self._own(theta)
+        if self._run is not None:
+            self._run.mark()
+
+    @property
+    def slots(self) -> Array:
+        """The state arrays of the optimizer, shape (optimizer.slots, P): a copy.
+
+        Assigning to it changes them, to other numbers of the same shape.
+
+        Examples
+        --------
+        >>> from fastbatch import SGD, Dense, Network
+        >>> net = Network([Dense(1)], 1, "huber", backend="reference")
+        >>> trainer = Trainer(net, SGD(momentum=0.9))
+        >>> trainer.slots = trainer.slots + 1.0
+        >>> trainer.slots
+        array([[1., 1.]], dtype=float32)
+        """
+        slots: Array = self._state.slots.copy()
+        return slots
+
+    @slots.setter
+    def slots(self, slots: ArrayLike) -> None:
+        converted = np.array(slots, self.network.dtype)
+        if converted.shape != self._state.slots.shape:
+            raise ValueError(
+                f"slots must have shape {self._state.slots.shape}, found {converted.shape}"
+            )
+        self._state.slots = converted
         if self._run is not None:
             self._run.mark()
 
@@ -322,12 +353,14 @@ class Trainer:
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
         *,
+        batches: Any = None,
         epochs: int = 1,
         sample_weight: ArrayLike | None = None,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
+        metrics: Iterable[str] = (),
         callbacks: Iterable[Callback] = (),
         verbose: int = 0,
         check_finite: bool = True,
@@ -341,16 +374,26 @@ class Trainer:
         ----------
         X : array_like, shape (N, inputs)
         y : array_like, shape (N, K) or (N,)
+        batches : iterable or callable, optional
+            In place of X, y and `sample_weight`: a `fastbatch.data.Stream`; or an iterable of
+            batches ``(X, y)`` or ``(X, y, sample_weight)``, each of which makes one step and has at
+            most `batch_size` examples; or a function that returns such an iterable for each epoch.
+            They come as they are given, so that the trainer's sampler has no part in it. An
+            interrupted epoch goes on after as many batches as were done.
         epochs : int
         sample_weight : array_like, shape (N,), optional
             A batch's gradient is the weighted mean of its examples' gradients.
         validation : pair of array_like, optional
             Examples and targets on which loss and metric are taken after each epoch.
+        metrics : sequence of str
+            What else to judge the outputs for the validation data by, such as ``["auc"]``: see
+            `fastbatch.metrics`.
         callbacks : sequence of callable
             Called after each epoch with the trainer and the `EpochRecord`; a true answer of any of
-            them ends training.
-        verbose : int
-            1 shows a bar (on a terminal) and a line for each epoch.
+            them ends training: see `fastbatch.callbacks`.
+        verbose : {0, 1, 2}
+            1 shows a bar if standard error is a terminal, 2 also logs a line for each epoch, as
+            ``logging.getLogger("fastbatch")`` at level INFO.
         check_finite : bool
             Whether to look for NaN and infinities in the data.
 
@@ -363,7 +406,8 @@ class Trainer:
         ------
         ValueError, TypeError
             If an argument does not fit; nothing is trained then. If what a function as sampler
-            returns does not; training then stands at the start of that epoch.
+            returns does not; training then stands at the start of that epoch. If one of `batches`
+            does not; training then stands before it.
         DivergenceError
             If the loss stops being finite; the last good parameters are kept.
         KeyboardInterrupt
@@ -377,31 +421,48 @@ class Trainer:
         [1, 2]
         >>> [record.epoch for record in trainer.fit([[1], [2]], [1, 2])]
         [3]
+
+        Two batches, and so two steps in each epoch:
+
+        >>> two = [([[1], [2]], [1, 2]), ([[3]], [3])]
+        >>> [record.step for record in trainer.fit(batches=two, epochs=2)]
+        [5, 7]
         """
         self._check_idle()
         epochs = integer("epochs", epochs, 1)
-        callbacks = _callables(callbacks)
-        data = self._check_data(X, y, sample_weight, check_finite)
+        calls = Callbacks(callbacks)
+        bar = Progress(verbose, self.epoch, self.epoch + epochs)
+        names = _check_metrics(metrics, self.network, validation)
+        feed = None
+        if batches is None and (X is not None or y is not None):
+            data: Any = self._check_data(X, y, sample_weight, check_finite)
+        elif batches is None or X is not None or y is not None or sample_weight is not None:
+            raise TypeError(
+                "fit takes X, y and sample_weight, or batches in place of them, found "
+                + ("neither" if batches is None else "both")
+            )
+        else:
+            feed = self._feed(batches, epochs, check_finite)
+            data = np.empty((0, self.network.inputs), self.network.dtype), None, None
         if validation is not None:
             validation = self._check_validation(validation, check_finite)
-        training = self._training(*data)
+        training = self._training(*data, batch_size=feed.batch_size if feed else None)
 
         first = len(self.history)
-        steps = epochs * training.batches - training.batch
-        bar = Progress(bool(verbose), steps, self.epoch + epochs)
-        with self._running(training, bar, *data) as (run, interrupts):
+        calls.before_steps(self)
+        with self._running(training, bar, *data) as (run, interrupts), feed or nullcontext():
             for _ in range(epochs):
-                seen, seconds = self._finish_epoch(run, training, interrupts, bar)
-                validated: tuple[float | None, float | None] = None, None
+                seen, seconds = self._finish_epoch(run, training, interrupts, bar, calls, feed=feed)
+                if not run.epoch_is_over:
+                    break
+                validated: dict[str, Any] = {}
                 if validation is not None:
                     with interrupts.released():
-                        validated = self._evaluate(training.theta, *validation)
-                record = self._close_epoch(training, seen, seconds, *validated)
+                        validated = self._evaluate(training.theta, *validation, names)
+                record = self._close_epoch(training, seen, seconds, **validated)
                 bar.report(record)
-                if callbacks:
-                    with interrupts.released():
-                        answers = [callback(self, record) for callback in callbacks]
-                    if any(answers):
+                with interrupts.released():
+                    if calls.after_epoch(self, record):
                         break
         return self.history[first:]
 
@@ -436,8 +497,8 @@ class Trainer:
             Steps from sample to sample.
         sample_weight : array_like, shape (N,), optional
             An example of weight 2 is one that was observed twice.
-        verbose : int
-            1 shows a bar (on a terminal) and a line for each epoch.
+        verbose : {0, 1, 2}
+            As for `fit`.
         check_finite : bool
             Whether to look for NaN and infinities in the data.
 
@@ -476,11 +537,13 @@ class Trainer:
         chain = Chain(self.network, thinning * np.arange(skipped + 1, skipped + samples + 1))
         steps = thinning * (skipped + samples) - self.step
         epochs = -(-(training.batch + steps) // training.batches)
-        bar = Progress(bool(verbose), steps, self.epoch + epochs)
+        bar = Progress(verbose, self.epoch, self.epoch + epochs)
         with self._running(training, bar, *data) as (run, interrupts):
             try:
                 while not chain.is_complete:
-                    seen, seconds = self._finish_epoch(run, training, interrupts, bar, chain)
+                    seen, seconds = self._finish_epoch(
+                        run, training, interrupts, bar, Callbacks(()), chain=chain
+                    )
                     if run.epoch_is_over:
                         bar.report(self._close_epoch(training, seen, seconds))
             finally:
@@ -491,12 +554,19 @@ class Trainer:
         """Write a checkpoint from which `load` goes on bit for bit, also amid an epoch.
 
         A safetensors file without any pickle. It is replaced atomically, so that a whole one is
-        there whenever the process is killed. A schedule or sampler that is a function of your own
-        cannot be saved: the file only notes that there was one.
+        there whenever the process is killed; beside it a hidden one may then be left, to be
+        deleted. A schedule or sampler that is a function of your own cannot be saved: the file
+        only notes that there was one.
 
         Parameters
         ----------
         path : str or path
+
+        Raises
+        ------
+        OSError
+            If there is no room or no right to. An older file and the trainer are as they were, so
+            that it can be saved elsewhere.
 
         Examples
         --------
@@ -559,6 +629,8 @@ class Trainer:
         CheckpointError
             If the file is damaged, not a checkpoint, of a later format, or needs an optimiser or a
             sampler.
+        OSError
+            If it cannot be opened.
 
         Examples
         --------
@@ -587,18 +659,21 @@ class Trainer:
                 l2=saved.get("l2", 0.0),  # older files know of none
                 monitor=saved["monitor"],
             )
-            state: dict[str, Any] = {**tensors, **saved["state"], "theta": trainer._state.theta}
-            trainer._state = State(**state)
+            trainer._state = State(**tensors, **saved["state"])
             trainer._examples = integer("examples", saved["examples"], 0)
-            trainer._state.check_examples(trainer._examples)
-            batches = -(-trainer._examples // trainer.batch_size)
-            integer("batch", trainer._state.batch, 0, batches + 1)
+            trainer._state.check(trainer.network.dtype, trainer._examples)
+            if trainer._examples:
+                batches = -(-trainer._examples // trainer.batch_size)
+                integer("batch", trainer._state.batch, 0, batches + 1)
             trainer._ledger = Ledger(saved["ledger"].entries)
+            trainer._ledger.check(trainer.step)
             columns = saved["history"]
             rows = zip(*columns.values(), strict=True)
-            trainer.history = [EpochRecord(**dict(zip(columns, row, strict=True))) for row in rows]
+            records = (EpochRecord(**dict(zip(columns, row, strict=True))) for row in rows)
+            trainer.history = [checked(record) for record in records]
             trainer.extra = json.loads(saved["extra"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            network, slots = trainer.network, tensors["slots"]
+        except checkpoint.UNREADABLE as error:
             raise CheckpointError(f"{path} does not describe a trainer: {error!r}") from error
         for option, value, what in (
             ("optimizer", trainer.optimizer.lr, "learning rate"),
@@ -609,7 +684,6 @@ class Trainer:
                     f"{path} was saved with a {what} that is a function of your own, which is not "
                     f"in the file: give load {option}=..."
                 )
-        network, slots = trainer.network, tensors["slots"]
         expected = (trainer.optimizer.slots, network.n_parameters)
         if slots.shape != expected or slots.dtype != network.dtype:
             raise CheckpointError(
@@ -648,17 +722,50 @@ class Trainer:
                 "out, or take SGD"
             )
 
-    def _check_data(self, X: Any, y: Any, weights: Any, finite: bool) -> Data:
+    def _check_data(
+        self, X: Any, y: Any, weights: Any, finite: bool, *, part: bool = False
+    ) -> Data:
         X, y = self.network.check_examples(X, y, check_finite=finite)
         arrays.not_empty(X)
-        return X, y, arrays.sample_weights(weights, len(X), self.network.dtype)
+        return X, y, arrays.sample_weights(weights, len(X), self.network.dtype, part=part)
 
-    def _training(self, X: Array, y: Array, weights: Array | None) -> Any:
-        """The backend's training on these data, standing where this trainer stands."""
+    def _feed(self, batches: Any, epochs: int, finite: bool) -> Feed:
+        """Checked batches for so many epochs, from where this trainer stands."""
+        if self.sampler not in ("shuffle", "sequential"):
+            raise ValueError(
+                f"sampler {self.sampler!r} draws from all examples, which batches= does not show: "
+                "give X and y, or a trainer with sampler='sequential'"
+            )
+        by_example = [name for name in self.monitor if name != "noise_scale"]
+        if by_example:
+            raise ValueError(
+                f"monitor={by_example} keeps a number for each of N examples, which batches= does "
+                "not show: give X and y, or leave them out"
+            )
+        if isinstance(self.optimizer, SGLD):
+            raise ValueError(
+                "SGLD multiplies by the number N of all examples, which batches= does not show: "
+                "give X and y, or take another optimizer"
+            )
+        return Feed(
+            batches,
+            partial(self._check_data, finite=finite, part=True),
+            batch_size=self.batch_size,
+            epochs=range(self.epoch, self.epoch + epochs),
+            done=self._state.batch,
+        )
+
+    def _training(
+        self, X: Array, y: Array | None, weights: Array | None, *, batch_size: int | None = None
+    ) -> Any:
+        """The backend's training on these data, standing where this trainer stands.
+
+        No data and a `batch_size` if they will be streamed.
+        """
         if self._state.batch and len(X) != self._examples:
             raise ValueError(
-                f"epoch {self.epoch + 1} was interrupted amid {self._examples} examples and is "
-                f"finished first, found {len(X)}: give the same data, or begin anew with "
+                f"epoch {self.epoch + 1} was interrupted amid {_amount(self._examples)} and is "
+                f"finished first, found {_amount(len(X))}: give the same data, or begin anew with "
                 "Trainer(..., theta=trainer.theta)"
             )
         self._check_noise()  # again, for the optimizer may be another by now
@@ -675,13 +782,9 @@ class Trainer:
             layers = len(self.network.plan.parametric)
             deviation = self.noise.multiplier * self.clip.sensitivity(layers)
             noise = deviation, self.seed if self.noise.seed is None else self.noise.seed
-        training = kernels.Training(
-            replace(self.network.plan, draw=self.seed, dropping=True),
-            self.optimizer,
-            X,
-            y,
-            weights,
-            **sampling(
+        options: dict[str, Any] = {"batch_size": batch_size}
+        if batch_size is None:
+            options = sampling(
                 self.sampler,
                 kernels,
                 X,
@@ -689,7 +792,14 @@ class Trainer:
                 batch_size=self.batch_size,
                 seed=self.seed,
                 reduction="sum" if is_sgld else "mean",
-            ),
+            )
+        training = kernels.Training(
+            replace(self.network.plan, draw=self.seed, dropping=True),
+            self.optimizer,
+            X,
+            y,
+            weights,
+            **options,
             clip=self.clip,
             noise=noise,
             l2=self.l2,
@@ -700,7 +810,10 @@ class Trainer:
 
     def _watched(self) -> set[str]:
         """What training has to look at: what is asked for, and what a function as sampler gets."""
-        return {*self.monitor, *(("losses", "gradient_norms") if callable(self.sampler) else ())}
+        return {
+            *self.monitor,
+            *(("losses", "gradient_norms") if samplers.weighs(self.sampler) else ()),
+        }
 
     def _mechanism(self, examples: int, weights: Array | None) -> Mechanism | None:
         """What hides each of so many examples in a step."""
@@ -712,7 +825,7 @@ class Trainer:
 
     @contextmanager
     def _running(
-        self, training: Any, bar: Progress, X: Array, y: Array, weights: Array | None
+        self, training: Any, bar: Progress, X: Array, y: Array | None, weights: Array | None
     ) -> Iterator[tuple[Run, Interrupts]]:
         """Let the state be that of the training, until it is over for whatever reason."""
         run = Run(training, self.optimizer.lr)
@@ -733,22 +846,56 @@ class Trainer:
         training: Any,
         interrupts: Interrupts,
         bar: Progress,
+        calls: Callbacks,
+        *,
         chain: Chain | None = None,
+        feed: Feed | None = None,
     ) -> tuple[int, float]:
-        """Do the steps left in this epoch, or until the chain is complete.
+        """Do the steps left in this epoch, or until the chain is complete or a callback says so.
 
         Returns how many examples the whole of it takes, and the seconds.
         """
-        seen = -training.batch * self.batch_size
-        start = perf_counter()
+        if feed is None:
+            seen = min(training.batches * self.batch_size, self._examples)
+            seen -= training.batch * self.batch_size
+            seconds = self._do_steps(run, training, interrupts, bar, calls, training.batches, chain)
+        else:
+            seen, seconds, start = 0, 0.0, perf_counter()
+            while (part := feed.part(interrupts)) is not None:
+                run.rebind(part)
+                seen += len(part.X) - (training.batch - part.first_batch) * feed.batch_size
+                self._do_steps(run, training, interrupts, bar, calls, feed.batches)
+                if not run.epoch_is_over:
+                    break
+            seconds = perf_counter() - start
+        run.check_parameters()
+        return max(seen, 0), seconds
+
+    def _do_steps(
+        self,
+        run: Run,
+        training: Any,
+        interrupts: Interrupts,
+        bar: Progress,
+        calls: Callbacks,
+        batches: int | None,
+        chain: Chain | None = None,
+    ) -> float:
+        """Do the steps that the data at hand allow; return the seconds that they took."""
+        seconds = 0.0
         while not run.epoch_is_over and not (chain and chain.is_complete):
             interrupts.deliver()
-            bar.advance(run.advance(chain.distance(training) if chain else training.batches))
+            if calls.look_between_steps:
+                with interrupts.released():
+                    if calls.between_steps(self):
+                        break
+            start = perf_counter()
+            run.advance(chain.distance(training) if chain else training.batches)
+            seconds += perf_counter() - start
+            bar.advance(training.batch, batches)
             if chain:
                 chain.visit(training)
-        run.check_parameters()
-        seen += min(training.batches * self.batch_size, self._examples)
-        return max(seen, 0), perf_counter() - start
+        return seconds
 
     def _close_epoch(
         self,
@@ -756,7 +903,8 @@ class Trainer:
         seen: int,
         seconds: float,
         validation_loss: float | None = None,
-        metric: float | None = None,
+        validation_metric: float | None = None,
+        metrics: dict[str, float] | None = None,
     ) -> EpochRecord:
         """Write down how the epoch was, and go to the start of the next."""
         # An interrupted epoch may end with other weights, those it used all 0.
@@ -768,11 +916,12 @@ class Trainer:
             training.step,
             loss,
             validation_loss,
-            metric,
+            validation_metric,
             self.network.metric_name,
             seconds,
-            seen / seconds,
+            seen / seconds if seconds else 0.0,
             **monitored,
+            metrics=metrics,
         )
         self.history.append(record)
         return record
@@ -786,8 +935,8 @@ class Trainer:
             found["gradient_norms"] = five_numbers(training.example_norms)
         return found
 
-    def _evaluate(self, theta: Array, X: Array, y: Array) -> tuple[float, float]:
-        """Mean loss and metric."""
+    def _evaluate(self, theta: Array, X: Array, y: Array, names: list[str]) -> dict[str, Any]:
+        """What the record of an epoch has of validation data: loss, metric, and those of names."""
         kernels = backends.load(self.network.backend)
         rows = max(1, EVALUATION // self.network.plan.products(X))
         losses, outputs = [], []
@@ -795,9 +944,16 @@ class Trainer:
             part, plan = slice(start, start + rows), replace(self.network.plan, first_row=start)
             losses.append(kernels.losses(plan, theta, X[part], y[part]))
             outputs.append(kernels.outputs(plan, theta, X[part]))
-        metric = LOSSES[self.network.loss].metric
-        mean = np.concatenate(losses).mean(dtype=np.float64)
-        return float(mean), metric(np.concatenate(outputs), y)
+        predicted = np.concatenate(outputs)
+        return {
+            "validation_loss": float(np.concatenate(losses).mean(dtype=np.float64)),
+            "validation_metric": LOSSES[self.network.loss].metric(predicted, y),
+            "metrics": metrics.evaluate(names, self.network.loss, predicted, y) if names else None,
+        }
+
+
+def _amount(examples: int) -> str:
+    return f"{examples} examples" if examples else "a stream of batches"
 
 
 def _check_clip(
@@ -828,11 +984,8 @@ def _check_monitor(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(one_of("monitor", name, MONITORS) for name in names)
 
 
-def _callables(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a list of callables, found {callbacks!r}")
-    callbacks = tuple(callbacks)
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"a callback must be callable, found {callback!r}")
-    return callbacks
+def _check_metrics(names: Iterable[str], network: Network, validation: Any) -> list[str]:
+    names = metrics.check(names, network.loss, network.outputs)
+    if names and validation is None:
+        raise ValueError("metrics are those of validation data: give fit validation=(X, y)")
+    return names

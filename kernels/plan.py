@@ -159,6 +159,11 @@ class SparseRows:
     def __len__(self):
         return len(self.indptr) - 1
 
+    def copy(self):
+        """The same in arrays of its own."""
+        arrays = self.data.copy(), self.indices.copy(), self.indptr.copy()
+        return SparseRows(*arrays, self.columns)
+
     def __getitem__(self, part):
         """The rows of a slice without a step; nothing is copied."""
         start, stop, _ = part.indices(len(self))

@@ -15,7 +15,8 @@ from fastbatch.losses import LOSSES
 from fastbatch.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = {"dp_accounting", "matplotlib", "sklearn"}  # imported where they are needed
+# Imported where they are needed.
+EXTRAS = {"argcomplete", "dp_accounting", "matplotlib", "pyarrow", "sklearn", "tensorboardX"}
 
 
 def test_import_contracts_are_kept(tmp_path):

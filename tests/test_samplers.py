@@ -464,3 +464,39 @@ def test_bad_weights_stop_before_the_epoch_and_nothing_is_lost(
     expected = fb.Trainer(classifier, batch_size=16, sampler=prefer_last)
     expected.fit(*classes, epochs=5)
     np.testing.assert_array_equal(trainer.theta, expected.theta)
+
+
+@pytest.mark.parametrize("kernels", [REFERENCE, backends.load("cpu")], ids=["reference", "cpu"])
+def test_an_order_of_your_own_is_followed_and_knows_the_epoch(kernels):
+    def rotated(examples, epoch):
+        return np.roll(np.arange(examples, dtype=np.int32), epoch)
+
+    batches = epoch_of(samplers.Order(rotated), 7, 3, epoch=2, kernels=kernels)
+    assert [list(rows) for rows in rows_of(batches, 7, 3)] == [[5, 6, 0], [1, 2, 3], [4]]
+
+
+def test_training_backwards_is_training_on_reversed_data(backend):
+    net = fb.Network([fb.Dense(4, "tanh"), fb.Dense(1)], 2, "squared_error", backend=backend)
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    backwards = fb.Trainer(net, sampler=fb.Order(lambda N, epoch: np.arange(N)[::-1]), batch_size=6)
+    backwards.fit(X, X[:, 0], epochs=3)
+    reverse = fb.Trainer(net, sampler="sequential", batch_size=6)
+    reverse.fit(X[::-1], X[::-1, 0], epochs=3)
+    np.testing.assert_array_equal(backwards.theta, reverse.theta)
+
+
+@pytest.mark.parametrize(
+    "rows", [[0, 1], [0, 1, 1], [0, 1, 3], [-1, 0, 1], [0.0, 1.0, 2.0], [[0, 1, 2]]], ids=str
+)
+def test_an_order_that_is_none_is_refused(rows):
+    with pytest.raises(ValueError, match="each of the numbers 0 to 2 once"):
+        epoch_of(samplers.Order(lambda examples, epoch: rows), 3, 2)
+
+
+def test_a_saved_order_has_to_be_given_again(tmp_path):
+    net = fb.Network([fb.Dense(1)], 1, "huber", backend="reference")
+    order = fb.Order(lambda N, epoch: np.arange(N))
+    fb.Trainer(net, sampler=order).save(tmp_path / "net")
+    with pytest.raises(fb.CheckpointError, match="give load sampler="):
+        fb.Trainer.load(tmp_path / "net")
+    assert fb.Trainer.load(tmp_path / "net", sampler=order).sampler is order

@@ -347,10 +347,3 @@ def test_what_cannot_be_sampled_is_refused_and_nothing_is_done(line, arguments, 
     with pytest.raises(ValueError, match=message):
         trainer.sample(X, y, **arguments)
     assert trainer.step == 0 and trainer.samples is None
-
-
-def test_verbose_shows_the_epochs(line, capsys):
-    X, y, _ = line
-    trainer = fb.Trainer(linear("reference"), fb.SGLD(1e-3), batch_size=5)
-    trainer.sample(X, y, 2, thinning=3, verbose=1)
-    assert "epoch 2/2  loss" in capsys.readouterr().out

@@ -180,6 +180,30 @@ def test_the_schedule_sets_the_rate_of_each_step(classifier, classes, lr):
     np.testing.assert_array_equal(trainer.theta, state.theta)
 
 
+def test_state_arrays_are_a_copy_and_can_be_set(backend):
+    net = fb.Network([fb.Dense(2)], 3, "squared_error", backend=backend)
+    X = np.arange(24.0).reshape(8, 3) / 24
+
+    def double(trainer, record):
+        trainer.slots = trainer.slots * 2.0
+
+    def run(callbacks):
+        trainer = fb.Trainer(net, fb.SGD(0.1, momentum=0.5), batch_size=4, theta=np.ones(8))
+        trainer.fit(X, X[:, :2], callbacks=callbacks)
+        return trainer
+
+    plain, disturbed = run([]), run([double])
+    np.testing.assert_array_equal(disturbed.slots, 2 * plain.slots)
+    disturbed.slots[:] = 0.0
+    np.testing.assert_array_equal(disturbed.slots, 2 * plain.slots)
+    disturbed.slots = plain.slots
+    for trainer in plain, disturbed:
+        trainer.fit(X, X[:, :2])
+    np.testing.assert_array_equal(disturbed.theta, plain.theta)
+    with pytest.raises(ValueError, match=r"slots must have shape \(1, 8\), found \(8,\)"):
+        plain.slots = np.zeros(8)
+
+
 def test_theta_is_a_copy_and_can_be_set(classifier, classes):
     trainer = fb.Trainer(classifier, theta=classifier.init(seed=5))
     trainer.theta[:] = 0
@@ -567,27 +591,6 @@ def test_without_two_examples_in_a_batch_there_is_no_noise_scale(
     trainer = fb.Trainer(classifier, batch_size=batch_size, monitor=["noise_scale"])
     (record,) = trainer.fit(*(array[:examples] for array in classes))
     assert np.isnan(record.noise_scale)
-
-
-# What is shown
-
-
-def test_fit_is_silent_unless_asked(classifier, classes, capfd):
-    fitted(classifier, classes, validation=classes)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_verbose_writes_a_line_for_each_epoch_and_no_bar_into_a_file(classifier, classes, capfd):
-    trainer = fitted(classifier, classes, epochs=10, verbose=1)
-    trainer.fit(*classes, validation=classes, verbose=1)
-    out, err = capfd.readouterr()
-    lines = out.splitlines()
-    assert len(lines) == 11 and err == ""
-    assert lines[0].startswith(f"epoch  1/10  loss {trainer.history[0].loss:.4f}  ")
-    assert lines[0].endswith(" examples/s")
-    last = trainer.history[-1]
-    assert f"epoch 11/11  loss {last.loss:.4f}  validation loss {last.validation_loss:.4f}" in out
-    assert f"accuracy {last.validation_metric:.4f}" in lines[-1]
 
 
 def test_importing_the_package_loads_no_compiler():

@@ -1,4 +1,7 @@
-"""The command line: ``fastbatch train``, ``predict``, ``inspect`` and what they need."""
+"""The command line: ``fastbatch train``, ``predict``, ``inspect`` and what they need.
+
+The exit status tells scripts how it went: see the constants below.
+"""
 
 import argparse
 import os
@@ -6,11 +9,16 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fastbatch.commands import doctor, explain, inspect, predict, train, verify, warmup
+from fastbatch.commands import doctor, explain, history, inspect, predict, train, verify, warmup
 from fastbatch.run import DivergenceError
 
-USER_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+DONE = 0
+FAILED = 1  # no space, no permission; or what was checked is not right
+USER_ERROR = 2  # arguments, configuration, data or model are not right
+DIVERGED = 3
+INTERRUPTED = 130  # 128 + SIGINT, as shells count; of SIGTERM, too, while training
+
+COMMANDS = train, predict, history, inspect, explain, warmup, doctor, verify
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, 1 (what was checked is not right), 2 (a mistake in what was asked for,
-        explained in one line) or 130 (Ctrl-C).
+        The exit status: 0 (done), 1 (failed, or what was checked is not right), 2 (a mistake in
+        what was asked for), 3 (training diverged) or 130 (Ctrl-C). All but 0 are explained in one
+        line.
 
     Examples
     --------
@@ -43,14 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ...
     0
     """
-    parser = Parser(prog="fastbatch", description="Train neural networks on CPUs, fast.")
-    subparsers = parser.add_subparsers(title="commands", required=True, metavar="command")
-    for command in (train, predict, inspect, explain, warmup, doctor, verify):
-        name = command.__name__.rpartition(".")[2]
-        summary = (command.__doc__ or "").splitlines()[0]
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
-        command.configure(subparser)
-        subparser.set_defaults(run=command.run, prog=subparser.prog)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks how the line might go on
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -59,13 +65,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        return _refuse(arguments.prog, f"{error.filename}: {error.strerror}")
-    except (ValueError, TypeError, ImportError, DivergenceError) as error:
-        return _refuse(arguments.prog, str(error))
+        return DONE
+    except (OSError, MemoryError, DivergenceError, ValueError, TypeError, ImportError) as error:
+        print(f"{arguments.prog}: {_message(error)}", file=sys.stderr)
+        return _status(error)
 
 
-def _refuse(prog: str, message: str) -> int:
-    print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
+def _parser() -> Parser:
+    parser = Parser(prog="fastbatch", description="Train neural networks on CPUs, fast.")
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="command")
+    for command in COMMANDS:
+        name = command.__name__.rpartition(".")[2]
+        summary = (command.__doc__ or "").splitlines()[0]
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.configure(subparser)
+        subparser.set_defaults(run=command.run, prog=subparser.prog)
+    return parser
+
+
+def _message(error: Exception) -> str:
+    """One line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, DivergenceError):
+        return DIVERGED
+    if isinstance(error, OSError | MemoryError) and not isinstance(error, FileNotFoundError):
+        return FAILED
     return USER_ERROR

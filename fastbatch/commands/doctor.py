@@ -24,6 +24,10 @@ _THREADING_LAYERS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments: none."""
+    parser.epilog = """\
+examples:
+  fastbatch doctor
+  FASTBATCH_CACHE_DIR=/tmp/kernels fastbatch doctor"""
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -48,10 +48,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("numbers", nargs="*", type=int, metavar="NUMBER", help=f"which of {known} (default: all)")
     add("--html", metavar="FILE", help="write one page with all numbers and pictures")
     add("--pictures", metavar="FOLDER", help="write the pictures as SVG")
-    parser.epilog = (
-        "Everything is computed when it is asked for. The exit status is 1 if any claim does not "
-        "hold. docs/minibatch.md tells why they are true."
-    )
+    parser.epilog = """\
+examples:
+  fastbatch explain 1 2
+  fastbatch explain --html page.html
+
+Everything is computed when it is asked for. The exit status is 1 if any claim does not hold.
+docs/minibatch.md tells why they are true."""
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 import csv
-from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbatch import datasets
-from fastbatch.commands import pictures
+from fastbatch.commands import columns, pictures
 from fastbatch.commands.examination import COLUMNS, Examination
 from fastbatch.constraints import integer
 from fastbatch.datasets import Dataset, Preparation
@@ -31,10 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PREFIX",
         help="draw PREFIX-norms.png and, if the training monitored it, PREFIX-noise-scale.png",
     )
-    parser.epilog = (
-        "Rows are counted from 1, the header left out. What is not finite ranks first. The loss of "
-        "a regression is that of the standardised target."
-    )
+    parser.epilog = """\
+examples:
+  fastbatch inspect model.safetensors flowers.csv --target species --top 10
+  fastbatch inspect model.safetensors digits --by loss --output ranking.csv --plot digits
+
+Rows are counted from 1, the header left out. What is not finite ranks first. The loss of a
+regression is that of the standardised target."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,14 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
         pictures.need_matplotlib()
     trainer = Trainer.load(arguments.model)
     preparation = Preparation.from_json(trainer.extra)
-    data = _as_trained(datasets.read(arguments.data, arguments.target), preparation, arguments.data)
+    data = _as_trained(arguments.data, arguments.target, preparation)
 
     found = Examination.of(trainer, preparation, data)
     by = {"norm": "norms", "loss": "losses"}[arguments.by]
     for name, fact in found.report():
         print(f"{name:16}{fact}")
     if arguments.top:
-        _show(islice(found.ranking(by), arguments.top))
+        columns.show(COLUMNS, islice(found.ranking(by), arguments.top))
     if arguments.output is not None:
         with Path(arguments.output).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -68,18 +71,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _as_trained(data: Dataset, preparation: Preparation, source: str) -> Dataset:
+def _as_trained(source: str, target: str | None, preparation: Preparation) -> Dataset:
     """The features that the model was trained on, in their order, and targets as it has them."""
-    missing = [name for name in preparation.features if name not in data.features]
-    if missing:
-        raise ValueError(
-            f"{source} has no feature {missing[0]!r} beside the target: "
-            f"the model was trained on {len(preparation.features)} features"
-        )
-    X = data.X[:, [data.features.index(name) for name in preparation.features]]
-    return Dataset(
-        X, _targets(data, preparation, source), preparation.features, preparation.classes
+    data = datasets.read(
+        source,
+        target,
+        features=preparation.features,
+        categorical=preparation.texts,
+        gaps=preparation.gaps,
     )
+    return replace(data, y=_targets(data, preparation, source), classes=preparation.classes)
 
 
 def _targets(data: Dataset, preparation: Preparation, source: str) -> Any:
@@ -102,15 +103,3 @@ def _targets(data: Dataset, preparation: Preparation, source: str) -> Any:
             f"{source}: the model does not know the class {unknown[0]!r}, only {', '.join(known)}"
         )
     return np.array([known.index(name) for name in found])[data.y]
-
-
-def _show(ranking: Iterable[tuple[Any, ...]]) -> None:
-    """Print rows of the ranking below one another."""
-    rows = [COLUMNS, *(tuple(map(_text, row)) for row in ranking)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
-
-
-def _text(entry: Any) -> str:
-    return f"{entry:.6g}" if isinstance(entry, np.floating) else str(entry)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbatch.pictures import COLOURS
 from fastbatch.trainer import Trainer
 
 Array = NDArray[Any]
 
 BINS = 50
-BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito: colour-blind readers can tell them apart
+BLUE, ORANGE = COLOURS[:2]
 
 
 def need_matplotlib() -> None:

@@ -1,48 +1,126 @@
-"""Predict with a trained model: labels and probabilities, or values, as CSV."""
+"""Predict with a trained model: labels and probabilities, or values."""
 
 import argparse
-import contextlib
 import csv
 import sys
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from fastbatch.datasets import BUNDLED, Preparation, read_features
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbatch.commands.options import check_file
+from fastbatch.datasets import BUNDLED, SUFFIXES, Preparation, read_features
+from fastbatch.replacement import replacement
 from fastbatch.trainer import Trainer
+
+Columns = list[tuple[str, NDArray[Any]]]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", help="a file written by fastbatch train")
+    parser.add_argument("model", help="a file written by fastbatch train, or by Trainer.save")
+    suffixes = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
     parser.add_argument(
         "data",
-        help="a .csv file whose header has the columns of the training data, an .npz file, or one "
-        f"of {', '.join(BUNDLED)}",
+        help=f"a {suffixes} file, or one of {', '.join(BUNDLED)}, with the columns of the training "
+        "data, or as many as there are inputs if the model was saved in Python",
     )
-    parser.add_argument("--output", metavar="FILE", help="default: standard output")
+    parser.add_argument(
+        "--output", metavar="FILE", help="CSV or Parquet (default: CSV to standard output)"
+    )
+    parser.epilog = """\
+examples:
+  fastbatch predict model.safetensors digits
+  fastbatch predict model.safetensors new_flowers.csv --output species.parquet"""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write one line for each example."""
+    path = arguments.output
+    check_file("--output", path, (".csv", ".parquet"))
+    to_parquet = path is not None and Path(path).suffix.lower() == ".parquet"
+    if to_parquet and find_spec("pyarrow") is None:
+        raise ImportError("Parquet files are written by pyarrow: pip install 'fastbatch[data]'")
     trainer = Trainer.load(arguments.model)
-    preparation = Preparation.from_json(trainer.extra)
-    X = read_features(arguments.data, preparation.features)
-    outputs = trainer.predict(preparation.inputs(X))
-    with _writable(arguments.output) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if preparation.classes is None:
-            writer.writerow(["prediction"])
-            writer.writerows([value] for value in preparation.values(outputs).tolist())
-        else:
-            from scipy.special import softmax  # half of what every command would take to start
-
-            writer.writerow(["prediction", *preparation.classes])
-            for row in softmax(outputs.astype(float), axis=1):
-                writer.writerow([preparation.classes[row.argmax()], *(f"{p:.6g}" for p in row)])
+    columns = _answers(trainer, arguments.data)
+    if path is None:
+        _write_csv(sys.stdout, columns)
+    else:
+        with replacement(path) as beside:
+            if to_parquet:
+                _write_parquet(beside, columns)
+            else:
+                with beside.open("w", encoding="utf-8", newline="") as file:
+                    _write_csv(file, columns)
     return 0
 
 
-def _writable(path: str | None) -> contextlib.AbstractContextManager[TextIO]:
-    if path is None:
-        return contextlib.nullcontext(sys.stdout)
-    return Path(path).open("w", encoding="utf-8", newline="")
+def _answers(trainer: Trainer, source: str) -> Columns:
+    """The columns of the answer."""
+    if "features" not in trainer.extra:
+        return _raw_answers(trainer, source)
+    preparation = Preparation.from_json(trainer.extra)
+    X = read_features(
+        source, preparation.features, categorical=preparation.texts, gaps=preparation.gaps
+    )
+    outputs = trainer.predict(preparation.inputs(X))
+    if preparation.classes is None:
+        return [("prediction", preparation.values(outputs))]
+    return _classes(outputs, preparation.classes)
+
+
+def _raw_answers(trainer: Trainer, source: str) -> Columns:
+    """Those of a model that was saved in Python, which says nothing of data."""
+    network = trainer.network
+    X = read_features(source)
+    if X.shape[1] != network.inputs:
+        raise ValueError(
+            f"{source} has {X.shape[1]} columns, but the network has {network.inputs} inputs: give "
+            "it the columns that it was trained on, and no others"
+        )
+    outputs = trainer.predict(X)
+    if network.loss == "cross_entropy":
+        return _classes(outputs, [str(label) for label in range(network.outputs)])
+    outputs = outputs.astype(np.float64)
+    if network.loss == "binary_cross_entropy":
+        if network.outputs == 1:
+            return _classes(np.hstack([np.zeros_like(outputs), outputs]), ["0", "1"])
+        from scipy.special import expit
+
+        outputs = expit(outputs)
+    elif network.loss == "poisson":
+        outputs = np.exp(outputs)
+    if network.outputs == 1:
+        return [("prediction", outputs[:, 0])]
+    return [(f"prediction_{k}", column) for k, column in enumerate(outputs.T)]
+
+
+def _classes(outputs: NDArray[Any], classes: Sequence[str]) -> Columns:
+    """The most probable class and the probability of each, from logits."""
+    from scipy.special import softmax  # half of what every command would take to start
+
+    probabilities = softmax(outputs.astype(np.float64), axis=1)
+    labels = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
+    return [("prediction", labels), *zip(classes, probabilities.T, strict=True)]
+
+
+def _write_csv(file: TextIO, columns: Columns) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([name for name, _ in columns])
+    writer.writerows(zip(*(_texts(column) for _, column in columns), strict=True))
+
+
+def _texts(column: NDArray[Any]) -> Iterable[str]:
+    """Names as they are, and as many digits of numbers as tell those of float32 apart."""
+    return column if column.dtype == object else (f"{value:.9g}" for value in column.tolist())
+
+
+def _write_parquet(path: Path, columns: Columns) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    names, arrays = zip(*columns, strict=True)
+    parquet.write_table(pyarrow.table(list(map(pyarrow.array, arrays)), names=names), path)

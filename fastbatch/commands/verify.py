@@ -10,11 +10,13 @@ from fastbatch.verification import Check, checks
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--backend", default="cpu", choices=BACKENDS)
-    parser.epilog = (
-        "Errors are in units of what rounding can explain: up to 1 all is well; random numbers "
-        "and trainings of small integers must agree to the last bit. The exit status is 1 if "
-        "any error is larger."
-    )
+    parser.epilog = """\
+examples:
+  fastbatch verify
+  fastbatch verify --backend reference
+
+Errors are in units of what rounding can explain: up to 1 all is well; random numbers and trainings
+of small integers must agree to the last bit. The exit status is 1 if any error is larger."""
 
 
 def run(arguments: argparse.Namespace) -> int:

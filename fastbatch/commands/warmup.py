@@ -17,6 +17,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=DTYPES,
         help="of the networks to be trained (default: both)",
     )
+    parser.epilog = """\
+examples:
+  fastbatch warmup
+  fastbatch warmup --dtype float32"""
 
 
 def run(arguments: argparse.Namespace) -> int:

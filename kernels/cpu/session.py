@@ -127,24 +127,16 @@ class Session:
         Without targets the loss is an output, see loss_functions.selected_output.
         """
         job = self.job
-        self._data = X, y, order  # kept alive: the kernels know their addresses only
         job["mode"] = mode
-        job["examples"] = len(X if order is None else order)
-        self._point_to(X)
         masked = job["dropping"] and self.layout.layers["dropped"][0]
-        may_stay = mode in (OUTPUTS, LOSSES) and not job["row_starts"] and not masked
+        may_stay = mode in (OUTPUTS, LOSSES) and not masked and not isinstance(X, SparseRows)
         job["in_place"] = may_stay and X.strides[0] % _PAGE
         job["per_example"] = mode == NORMS
         for name in (
             "check", "not_finite", "clip", "squared", "example_losses", "example_norms",
         ):  # fmt: skip
             job[name] = 0
-        self.weigh_by(weights)
-        job["order"] = 0 if order is None else _address(order)
-        job["loss"] = loss_functions.SELECTED_OUTPUT
-        if y is not None:
-            job["targets"] = _address(y)
-            job["loss"] = loss_functions.number_of(self.layout.plan.loss, y)
+        self.rebind(X, y, weights, order)
         job["step"], job["batch"], job["loss_sum"], job["weight_sum"] = 0, 0, 0.0, 0.0
         products = 3 * job["batch_size"] if mode == TRAIN else int(job["examples"])
         if self.layout.sparse:
@@ -152,6 +144,19 @@ class Session:
         self._work = int((products + UPDATE * (mode == TRAIN)) * self.layout.parameters)
         if mode == NORMS:
             self._compile("weigh")
+
+    def rebind(self, X, y, weights, order=None):
+        """Go on with other data, in the same mode and with the same treatment of each example."""
+        job = self.job
+        self._data = X, y, order  # kept alive: the kernels know their addresses only
+        job["examples"] = len(X if order is None else order)
+        self._point_to(X)
+        self.weigh_by(weights)
+        job["order"] = 0 if order is None else _address(order)
+        job["loss"] = loss_functions.SELECTED_OUTPUT
+        if y is not None:
+            job["targets"] = _address(y)
+            job["loss"] = loss_functions.number_of(self.layout.plan.loss, y)
 
     def _point_to(self, X):
         """Tell the kernels where the examples lie."""

@@ -60,7 +60,8 @@ class Training:
         l2=0.0,
         monitor=(),
     ):
-        batch_size = min(batch_size, len(X))
+        self._batch_size = batch_size = min(batch_size, len(X) or batch_size)
+        self._data, self._first_batch = (X, y, weights), 0
         self.batches = -(-len(X) // batch_size)
         self.epoch = 0
         self.probabilities = None
@@ -92,13 +93,21 @@ class Training:
         job["norm_columns"] = 1
 
     step = _entry("step", int, "Steps done in all.")
-    batch = _entry("batch", int, "Batches of this epoch done.")
     loss_sum = _entry("loss_sum", float, "Weighted losses of this epoch so far, summed.")
     weight_sum = _entry("weight_sum", float, "Weights of this epoch so far, summed.")
     variance_sum = _entry("variance_sum", float, "Estimates of tr(Sigma), summed over its steps.")
     signal_sum = _entry("signal_sum", float, "Estimates of |G|^2, likewise.")
     example_losses = _recorded("example_losses", "Loss of each example when last seen, (N,).")
     example_norms = _recorded("example_norms", "Norm of its gradient then, (N,).")
+
+    @property
+    def batch(self):
+        """Batches of this epoch done."""
+        return self._first_batch + self._session.job["batch"]
+
+    @batch.setter
+    def batch(self, batch):
+        self._session.job["batch"] = batch - self._first_batch
 
     @property
     def theta(self):
@@ -123,6 +132,19 @@ class Training:
         for number, slot in enumerate(slots):
             self._session.layout.pack(slot, self._session.region("slots", number))
 
+    def rebind(self, X, y, weights, rows=None, first_batch=0):
+        """Go on with other data, which have the batches of the epoch from `first_batch` on.
+
+        `rows` is the order in which they take the examples.
+        """
+        batch = self.batch
+        self._data, self._first_batch = (X, y, weights), first_batch
+        self._weights = weights
+        self._session.rebind(X, y, weights)
+        self._take(Batches(rows), self._batches_epoch)
+        self.batches = first_batch - (-len(X) // self._batch_size)
+        self.batch = batch
+
     def advance(self, learning_rates):
         """Run a step for each of `learning_rates` (float64), at most to the end of the epoch.
 
@@ -146,6 +168,7 @@ class Training:
     def next_epoch(self):
         """Go on to the first batch of the next epoch."""
         self.epoch += 1
+        self.batches, self._first_batch = self.batches - self._first_batch, 0
         self.batch, self.loss_sum, self.weight_sum = 0, 0.0, 0.0
         self.variance_sum, self.signal_sum, self.probabilities = 0.0, 0.0, None
 
@@ -159,11 +182,14 @@ class Training:
     def snapshot(self):
         """Copy of everything that a step changes."""
         values = {name: getattr(self, name) for name in _CHANGING}
-        return values, self._session.state.copy(), (self._batches, self._batches_epoch)
+        data = self._data, self._first_batch
+        return values, self._session.state.copy(), (self._batches, self._batches_epoch), data
 
     def restore(self, snapshot):
         """Stand again where `snapshot` was taken."""
-        values, self._session.state[...], batches = snapshot
+        values, self._session.state[...], batches, (data, first_batch) = snapshot
+        if data is not self._data:
+            self.rebind(*data, first_batch=first_batch)
         self._take(*batches)
         for name, value in values.items():
             setattr(self, name, value)

@@ -15,6 +15,7 @@ STATE = (
     *("theta", "slots", "step", "epoch", "batch", "loss_sum", "weight_sum"),
     *("variance_sum", "signal_sum", "example_losses", "example_norms", "probabilities"),
 )
+DATA = "_X", "_y", "_weights", "_first_batch"
 
 
 def _array(name, doc):
@@ -41,6 +42,7 @@ class Training:
     optimizer
         Its `name`, its number of `slots` and its hyper-parameters.
     X : ndarray or SparseRows, shape (N, inputs)
+        N may be 0 where `rebind` gives the data.
     y : ndarray, shape (N, K), or of int64 labels, shape (N,)
     weights : ndarray, shape (N,), or None
     batch_size : int
@@ -72,7 +74,8 @@ class Training:
     loss_sum, weight_sum : float
         Over the examples of the current epoch so far; each loss is of the theta before its step.
     batches : int
-        Steps in an epoch. The last batch may be smaller than the others.
+        Steps in an epoch, or until the end of the data that `rebind` has given. The last batch may
+        be smaller than the others.
     example_losses, example_norms : ndarray, shape (N,), or None
         The loss of each example when it was last in a batch, before the step and without its
         weight, and the norm of its gradient before clipping; a copy. NaN where it never was.
@@ -120,10 +123,7 @@ class Training:
     ):
         self._plan = plan
         self._optimizer = optimizer
-        self._examples = len(X)
-        self._X = sparse.examples(X)
-        self._y = y
-        self._weights = np.ones(len(X), dtype=X.dtype) if weights is None else weights
+        self._bind(X, y, weights, 0)
         self._batch_size = batch_size
         self._sampler = sampler
         self._scale = scale
@@ -148,7 +148,22 @@ class Training:
     @property
     def batches(self):
         """Steps in an epoch."""
-        return math.ceil(self._examples / self._batch_size)
+        return self._first_batch + math.ceil(self._examples / self._batch_size)
+
+    def rebind(self, X, y, weights, rows=None, first_batch=0):
+        """Go on with other data, which have the batches of the epoch from `first_batch` on.
+
+        Parameters
+        ----------
+        X, y, weights
+            As before.
+        rows : ndarray of int64, shape (N,), optional
+            The order in which batches take the examples.
+        first_batch : int
+            At most `batch`.
+        """
+        self._bind(X, y, weights, first_batch)
+        self._epoch_batches = Batches(rows)
 
     def advance(self, learning_rates):
         """Take one step for each learning rate, but none beyond the end of the epoch.
@@ -173,6 +188,7 @@ class Training:
     def next_epoch(self):
         """Go to the start of the next epoch."""
         self.epoch += 1
+        self._first_batch = 0
         self._begin_epoch()
 
     def is_finite(self):
@@ -181,12 +197,17 @@ class Training:
 
     def snapshot(self):
         """All that changes in training, for `restore`."""
-        return {name: getattr(self, name) for name in (*STATE, "_epoch_batches")}
+        return {name: getattr(self, name) for name in (*DATA, *STATE, "_epoch_batches")}
 
     def restore(self, snapshot):
         """Return to where `snapshot` was taken."""
         for name, value in snapshot.items():
             setattr(self, name, value)
+
+    def _bind(self, X, y, weights, first_batch):
+        self._examples = len(X)
+        self._X, self._y, self._first_batch = sparse.examples(X), y, first_batch
+        self._weights = np.ones(len(X), dtype=X.dtype) if weights is None else weights
 
     def _begin_epoch(self):
         self.batch = 0
@@ -275,5 +296,6 @@ class Training:
             starts = np.arange(self.batches + 1) * self._batch_size  # slices end with the rows
         if weights is None:
             weights = self._weights
-        rows = rows[starts[self.batch] : starts[self.batch + 1]]
+        batch = self.batch - self._first_batch
+        rows = rows[starts[batch] : starts[batch + 1]]
         return rows, weights[rows]

@@ -1,28 +1,19 @@
 """``fastbatch inspect``: the ranking, the report, the pictures, and what is refused."""
 
-import csv
 import sys
 
 import numpy as np
 import pytest
-from test_commands import refused
+from calling import refused, rows, write
 
 import fastbatch as fb
 from fastbatch import datasets
-from fastbatch.commands import examination, inspect, main, pictures
+from fastbatch.commands import examination, main, pictures
+from fastbatch.commands.columns import show
 from fastbatch.commands.examination import Examination
 from fastbatch.datasets import Preparation
 
 ANIMALS = np.array(["cat", "dog", "emu"])
-
-
-def write(path, **columns):
-    """A CSV file of these columns."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return path
 
 
 def train(source, model, *options, backend="reference"):
@@ -35,9 +26,8 @@ def ranks(model, source, *options):
     """The columns of the file with the ranking, as text."""
     path = model.with_name("ranks.csv")
     assert main(["inspect", str(model), str(source), "--output", str(path), *options]) == 0
-    with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    return dict(zip(header, zip(*rows, strict=True), strict=True))
+    header, lines = rows(path)
+    return dict(zip(header, zip(*lines, strict=True), strict=True))
 
 
 @pytest.fixture
@@ -151,13 +141,17 @@ def test_a_noise_that_hides_the_mean_is_named():
 
 
 def test_what_is_not_finite_ranks_first():
-    rows = examined([1, np.nan, 3, np.inf, 2]).ranking("norms")
-    assert [row for row, *_ in rows] == [2, 4, 3, 5, 1]
+    ranking = examined([1, np.nan, 3, np.inf, 2]).ranking("norms")
+    assert [row for row, *_ in ranking] == [2, 4, 3, 5, 1]
 
 
 def test_no_digit_of_a_row_is_lost(capsys):
-    inspect._show([(1234567, "cat", "dog", np.float32(1 / 3), np.float32(1e6 / 3))])
-    assert capsys.readouterr().out.split()[5:] == ["1234567", "cat", "dog", "0.333333", "333333"]
+    show("abcd", [(1234567, "cat", np.float32(1 / 3), None), (1, "", 1e6 / 3, np.inf)])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["a", "b", "c", "d"],
+        ["1234567", "cat", "0.333333", "-"],
+        ["1", "333333", "inf"],
+    ]
 
 
 def test_a_regression_is_told_in_the_units_of_its_target(tmp_path):
@@ -209,7 +203,7 @@ def test_targets_of_another_kind_are_refused(known, found, message, tmp_path, ca
 
 def test_data_with_other_features_are_refused(tmp_path, capsys):
     model = train("iris", tmp_path / "model")
-    assert "wine has no feature 'sepal length (cm)'" in refused(capsys, "inspect", model, "wine")
+    assert "wine has no column 'sepal length (cm)'" in refused(capsys, "inspect", model, "wine")
 
 
 def test_a_missing_matplotlib_is_one_sentence_that_names_the_extra(monkeypatch, tmp_path, capsys):

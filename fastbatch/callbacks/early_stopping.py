@@ -1,22 +1,16 @@
-"""Callbacks: called with the trainer and the record after each epoch; a true answer stops fit."""
+"""Stopping when nothing improves any more."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.constraints import flag, integer, one_of, real
+from fastbatch.callbacks.monitored import Monitored
+from fastbatch.constraints import flag, integer, real
 from fastbatch.history import EpochRecord
 
 if TYPE_CHECKING:
     from fastbatch.trainer import Trainer
-
-Callback = Callable[["Trainer", EpochRecord], Any]
-
-_SIGNS = {"loss": 1.0, "validation_loss": 1.0, "validation_metric": -1.0}  # what is minimised
 
 
 class EarlyStopping:
@@ -28,8 +22,9 @@ class EarlyStopping:
         Stop after this many epochs in a row without improvement.
     min_delta : float
         What counts as an improvement is better by more than this.
-    monitor : {"validation_loss", "validation_metric", "loss"}
-        Losses are to fall, the metric is to rise.
+    monitor : str
+        ``"loss"`` or ``"validation_loss"``, which are to fall, ``"validation_metric"``, which is to
+        rise, or a metric that fit takes, such as ``"auc"``.
     restore_best : bool
         Whether stopping sets ``trainer.theta`` to the parameters at the end of the best epoch.
 
@@ -65,7 +60,7 @@ class EarlyStopping:
     ) -> None:
         self._patience = integer("patience", patience, 1)
         self._min_delta = real("min_delta", min_delta)
-        self._monitor = one_of("monitor", monitor, _SIGNS)
+        self._monitored = Monitored(monitor)
         self._restore_best = flag("restore_best", restore_best)
         self.best: EpochRecord | None = None
         self.best_theta: NDArray[Any] | None = None
@@ -74,13 +69,7 @@ class EarlyStopping:
 
     def __call__(self, trainer: "Trainer", record: EpochRecord) -> bool:
         """Look at a finished epoch and say whether to stop."""
-        value = getattr(record, self._monitor)
-        if value is None:
-            raise ValueError(
-                f"EarlyStopping watches {self._monitor}, but there is no validation data: "
-                "give fit validation=(X, y), or watch monitor='loss'"
-            )
-        value *= _SIGNS[self._monitor]
+        value = self._monitored.expected(record, "EarlyStopping")
         if value < self._lowest - self._min_delta:
             self._lowest, self._waited, self.best = value, 0, record
             if self._restore_best:
@@ -93,38 +82,3 @@ class EarlyStopping:
             trainer.theta = self.best_theta
         self._waited = 0  # the next fit has as much patience
         return True
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Save the trainer every so many epochs, each time to the same file.
-
-    Parameters
-    ----------
-    path : str or path
-        The file is replaced atomically: killed at any moment, a whole one is there.
-    every : int
-        Epochs from one save to the next.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from fastbatch import Dense, Network, Trainer
-    >>> net = Network([Dense(1)], inputs=1, loss="squared_error", backend="reference")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save = Checkpoint(f"{folder}/run.safetensors", every=2)
-    ...     _ = Trainer(net).fit([[1.0]], [1.0], epochs=3, callbacks=[save])
-    ...     Trainer.load(save.path).epoch
-    2
-    """
-
-    path: str | Path
-    every: int = 1
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "every", integer("every", self.every, 1))
-
-    def __call__(self, trainer: "Trainer", record: EpochRecord) -> None:
-        """Save if this epoch is one of them."""
-        if record.epoch % self.every == 0:
-            trainer.save(self.path)

@@ -1,0 +1,173 @@
+"""What ``fastbatch train`` can be told."""
+
+import argparse
+from pathlib import Path
+
+from fastbatch import pictures
+from fastbatch.backends import BACKENDS
+from fastbatch.callbacks import CSVLog, JSONLinesLog
+from fastbatch.commands import configuration
+from fastbatch.constraints import integer, real
+from fastbatch.datasets import BUNDLED, MOST_CLASSES, SUFFIXES
+from fastbatch.layers import ACTIVATIONS
+from fastbatch.network import SEEDS
+from fastbatch.optimizers import OPTIMIZERS, SGLD
+from fastbatch.replacement import check_writable
+from fastbatch.samplers import SAMPLERS
+from fastbatch.trainer import MONITORS
+
+# What decides about the result: a run that is resumed has it as it was.
+MODEL: configuration.Options = {
+    "target": None,
+    "categorical": [],
+    "impute": False,
+    "validation": 0.1,
+    "hidden": [64, 64],
+    "activation": "relu",
+    "dropout": None,
+    "batch_size": 32,
+    "optimizer": "adam",
+    "lr": None,
+    "sampler": "shuffle",
+    "clip": None,
+    "noise": None,
+    "monitor": [],
+    "seed": 0,
+    "backend": "cpu",
+}
+# What may be another then.
+RUN: configuration.Options = {
+    "data": None,
+    "epochs": 30,
+    "threads": None,
+    "metrics": [],
+    "patience": None,
+    "time_limit": None,
+    "output": None,
+    "checkpoint_every": None,
+    "log": None,
+    "plot": None,
+}
+DEFAULTS = {**MODEL, **RUN, "resume": False}
+
+LOGS: dict[str, type[CSVLog] | type[JSONLinesLog]] = {".csv": CSVLog, ".jsonl": JSONLinesLog}
+
+EPILOG = """\
+examples:
+  fastbatch train digits --hidden 64 64 --epochs 30 --output model.safetensors
+  fastbatch train flowers.csv --target species --patience 5 --log log.csv
+
+A run with --output is saved when it is interrupted, too, and goes on with --resume, to the same
+bits as if nothing had been. Its options are written to OUTPUT.toml, a file for --config."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments; what is not given has no value."""
+    parser.argument_default = argparse.SUPPRESS
+    parser.epilog = EPILOG
+    suffixes = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+    parser.add_argument("data", nargs="?", help=f"{', '.join(BUNDLED)}, or a {suffixes} file")
+
+    add = parser.add_argument_group("data").add_argument
+    add(
+        "--target",
+        metavar="NAME",
+        help="what to predict: a column, by name or index, or a key of an NPZ file (default: y); "
+        f"text and up to {MOST_CLASSES} different whole numbers are classes",
+    )
+    add(
+        "--categorical",
+        nargs="*",
+        metavar="COLUMN",
+        help="numbers that are names: one-hot encoded, as columns of text are anyway",
+    )
+    add(
+        "--impute", action="store_true", help="let missing numbers be the mean, missing text a text"
+    )
+    add("--validation", type=float, metavar="SHARE", help="of examples held out (default: 0.1)")
+
+    add = parser.add_argument_group("network and training").add_argument
+    add("--hidden", type=int, nargs="*", metavar="UNITS", help="hidden layers (default: 64 64)")
+    add("--activation", choices=ACTIVATIONS, metavar="NAME", help="of hidden units (default: relu)")
+    add("--dropout", type=float, metavar="RATE", help="share of hidden units dropped in a step")
+    add("--epochs", type=int, help="in all, those before --resume included (default: 30)")
+    add("--batch-size", type=int, help="examples in a step (default: 32)")
+    # A single draw from the posterior is no model.
+    optimizers = [name for name in OPTIMIZERS if name != SGLD.name]
+    add("--optimizer", choices=optimizers, help="(default: adam)")
+    add("--lr", type=float, help="learning rate (default: the optimizer's own)")
+    add("--sampler", choices=SAMPLERS, help="how batches are drawn (default: shuffle)")
+    add("--clip", type=float, metavar="NORM", help="largest norm of an example's gradient")
+    add("--noise", type=float, metavar="MULTIPLIER", help="Gaussian noise, in units of --clip")
+    add("--seed", type=int, help="of initial values, samples and the split (default: 0)")
+    add("--threads", type=int, help="does not change the result (default: all cores)")
+    add("--backend", choices=BACKENDS, help="(default: cpu)")
+
+    add = parser.add_argument_group("run").add_argument
+    add("--config", metavar="FILE", help="TOML with any of these options; the command line wins")
+    add("--output", metavar="FILE", help="where to save the model (.safetensors)")
+    add("--resume", action="store_true", help="go on with the run saved at --output, if any")
+    add("--checkpoint-every", type=int, metavar="EPOCHS", help="save so often, not only in the end")
+    add("--time-limit", type=float, metavar="SECONDS", help="stop then, also amid an epoch")
+    add(
+        "--patience",
+        type=int,
+        metavar="EPOCHS",
+        help="stop after so many without a lower validation loss; the best model is saved, too",
+    )
+    add(
+        "--metrics",
+        nargs="*",
+        metavar="NAME",
+        help="more to say of held-out examples, such as balanced_accuracy, auc, log_loss, "
+        "mean_absolute_error",
+    )
+    add(
+        "--monitor",
+        nargs="*",
+        choices=MONITORS,
+        metavar="WHAT",
+        help=f"kept with the model: {', '.join(MONITORS)} (fastbatch inspect draws the last)",
+    )
+    add("--log", metavar="FILE", help=f"where to write a line for each epoch ({', '.join(LOGS)})")
+    add("--plot", metavar="FILE", help="where to draw learning curves (.png, .svg)")
+
+
+def given(arguments: argparse.Namespace) -> configuration.Options:
+    """What the command line says, and the file that it names."""
+    stated = {name: value for name, value in vars(arguments).items() if name in DEFAULTS}
+    if "config" not in arguments:
+        return stated
+    return configuration.read(arguments.config, configure, DEFAULTS) | stated
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be, before anything is computed."""
+    if options.data is None:
+        raise ValueError("say what to train on: a data set or a file")
+    integer("--epochs", options.epochs, 1)
+    integer("--seed", options.seed, 0, SEEDS)
+    for name in ("patience", "checkpoint_every"):
+        if getattr(options, name) is not None:
+            integer(f"--{name.replace('_', '-')}", getattr(options, name), 1)
+    if options.time_limit is not None:
+        real("--time-limit", options.time_limit)
+    if options.checkpoint_every is not None and options.output is None:
+        raise ValueError("--checkpoint-every saves to --output, which is missing")
+    check_file("--output", options.output)
+    check_file("--log", options.log, tuple(LOGS))
+    check_file("--plot", options.plot)
+    if options.output is not None:
+        check_writable(options.output)
+    if options.plot is not None:
+        pictures.check(options.plot)
+
+
+def check_file(option: str, path: str | None, suffixes: tuple[str, ...] = ()) -> None:
+    """Refuse a file to be written that has another suffix, or lies nowhere."""
+    if path is None:
+        return
+    if suffixes and Path(path).suffix.lower() not in suffixes:
+        raise ValueError(f"{option} {path}: expected a name that ends with {' or '.join(suffixes)}")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"{option} {path}: no such folder, expected an existing one")

@@ -1,0 +1,9 @@
+"""Data as they lie on disk, also larger than memory: sources of rows, and streams of batches."""
+
+from fastbatch.data.array_source import ArraySource
+from fastbatch.data.csv_source import CSVSource
+from fastbatch.data.parquet_source import ParquetSource
+from fastbatch.data.source import Source
+from fastbatch.data.stream import Stream
+
+__all__ = ["ArraySource", "CSVSource", "ParquetSource", "Source", "Stream"]

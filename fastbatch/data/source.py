@@ -1,0 +1,70 @@
+"""What a source of data is: rows that stand in some order, and can be read from any place on."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Rows = tuple[Array, Array, Array | None]  # X, y, weights
+
+
+class Source(Protocol):
+    """Examples of which some consecutive ones can be read at a time.
+
+    Anything with these two methods is a source. What `read` has returned must stay as it is, since
+    the next rows are read while these are trained on. A source may also have an attribute `bounds`:
+    the rows at which pieces begin that are best read as a whole, int64, from 0 to N.
+
+    Examples
+    --------
+    >>> class Squares:
+    ...     def __len__(self):
+    ...         return 10**9
+    ...     def read(self, start, stop):
+    ...         x = np.arange(start, stop) / 1e9
+    ...         return x[:, np.newaxis], x**2, None
+    >>> from fastbatch.data import Stream
+    >>> X, y, _ = next(Stream(Squares(), batch_size=2, shuffle=False).batches(epoch=0))
+    >>> y
+    array([0.e+00, 1.e-18])
+    """
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    def read(self, start: int, stop: int) -> Rows:
+        """Examples, targets and weights (or None) of the rows from `start` to `stop`."""
+
+
+def joined(parts: Iterable[Rows], rows: int) -> Rows:
+    """So many rows that are read in several parts, each copied while it is in the cache."""
+    whole: Any = [None, None, None]
+    end = 0
+    for part in parts:
+        start, end = end, end + len(part[0])
+        if end - start == rows:
+            return part
+        for number, values in enumerate(part):
+            if values is None:
+                continue
+            if start == 0:
+                whole[number] = np.empty((rows, *values.shape[1:]), values.dtype)
+            dtype = np.result_type(whole[number], values)
+            if whole[number].dtype != dtype:  # gaps make whole numbers floating
+                whole[number] = whole[number].astype(dtype)
+            whole[number][start:end] = values
+    return tuple(whole)
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Let errors say of which data they are."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"{where}: {error}") from error

@@ -1,0 +1,203 @@
+"""A stream of batches from a source that may be larger than memory, shuffled by blocks."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbatch import backends
+from fastbatch.constraints import flag, integer
+from fastbatch.data.source import Rows, Source, joined, located
+
+Array = NDArray[Any]
+Check = Callable[[Any, Any, Any], Rows]
+
+_SEEDS = 1 << 64
+# Numbers in a block: 1 MB of float32, which a disk reads at full speed from any place on; and in a
+# shuffle buffer: 32 MB, of which four are in memory at a time.
+_BLOCK, _BUFFER = 1 << 18, 1 << 23
+_SAMPLES = 2  # what the random numbers are for, as the backends count purposes
+
+
+class Part(NamedTuple):
+    """Consecutive batches of an epoch: what a backend's ``Training.rebind`` takes."""
+
+    X: Array
+    y: Array
+    weights: Array | None
+    rows: Array | None  # int64: the order in which batches take them
+    first_batch: int
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes, but for small change."""
+        return int(self.X.nbytes + self.y.nbytes)
+
+
+def _as_they_are(X: Any, y: Any, weights: Any) -> Rows:
+    return np.asarray(X), np.asarray(y), None if weights is None else np.asarray(weights)
+
+
+class Stream:
+    """Batches of a source, for ``Trainer.fit(batches=...)``.
+
+    An epoch takes every row once. With `shuffle`, blocks of consecutive rows are taken in an order
+    that is drawn for each epoch; as many of them as fill the shuffle buffer are read together,
+    their rows are mixed, and batches are cut from them. While these are trained on, a thread reads
+    the next. A buffer that holds all rows makes it the full shuffle.
+
+    Parameters
+    ----------
+    source : Source
+        Such as `ArraySource` or `ParquetSource`.
+    batch_size : int
+        The last batch of an epoch may be smaller.
+    seed : int
+        Of the orders, in [0, 2**64).
+    shuffle : bool
+        False takes the rows as they stand.
+    block_size : int, optional
+        Rows that are read together. Default: the pieces in which the source is stored, such as the
+        row groups of a Parquet file, else as many rows as hold 262,144 numbers.
+    buffer_size : int, optional
+        Rows that are mixed with each other, rounded up to whole batches. Default: as many as hold
+        8,388,608 numbers. About four times as much is in memory at a time.
+
+    Notes
+    -----
+    The same source and options give the same batches, on every processor. They depend on the number
+    of the epoch, so that a training that was interrupted goes on to the same bits.
+
+    Examples
+    --------
+    >>> import fastbatch as fb
+    >>> from fastbatch.data import ArraySource
+    >>> X = np.random.default_rng(0).uniform(-1, 1, size=(300, 1))
+    >>> stream = Stream(ArraySource(X, X**2), batch_size=10, block_size=8, buffer_size=60)
+    >>> net = fb.Network([fb.Dense(8, "tanh"), fb.Dense(1)], 1, "squared_error",
+    ...                  backend="reference")
+    >>> history = fb.Trainer(net, fb.Adam(0.03)).fit(batches=stream, epochs=20)
+    >>> history[-1].step
+    600
+    >>> history[-1].loss < history[0].loss / 10
+    True
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        block_size: int | None = None,
+        buffer_size: int | None = None,
+    ) -> None:
+        if not hasattr(source, "read") or not hasattr(source, "__len__"):
+            raise TypeError(
+                f"source must have read(start, stop) and a length, found {type(source).__name__}: "
+                "make it an ArraySource(X, y)"
+            )
+        if not len(source):
+            raise ValueError("source has no rows, expected at least one")
+        self.source = source
+        self.examples = len(source)
+        self.batch_size = min(integer("batch_size", batch_size, 1), self.examples)
+        self.seed = integer("seed", seed, 0, _SEEDS)
+        self.shuffle = flag("shuffle", shuffle)
+        first = source.read(0, 1)
+        row = max(1, sum(np.asarray(part).size for part in first if part is not None))
+        if buffer_size is None:
+            buffer_size = max(1, _BUFFER // row)
+        batches = -(-integer("buffer_size", buffer_size, 1) // self.batch_size)
+        self.buffer_size = batches * self.batch_size
+        bounds = getattr(source, "bounds", None)
+        if bounds is None or block_size is not None:
+            step = max(1, _BLOCK // row) if block_size is None else block_size
+            step = integer("block_size", step, 1)
+            bounds = np.append(np.arange(0, self.examples, step), self.examples)
+        self._bounds: Array = bounds
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return -(-self.examples // self.batch_size)
+
+    def batches(self, epoch: int) -> Iterator[Rows]:
+        """Give the batches of an epoch, counting epochs from 0, as a training sees them.
+
+        Parameters
+        ----------
+        epoch : int
+
+        Yields
+        ------
+        X, y, weights
+            The last is None if the source has none.
+
+        Examples
+        --------
+        >>> from fastbatch.data import ArraySource
+        >>> stream = Stream(ArraySource([[0], [1], [2], [3]], [0, 1, 2, 3]), batch_size=3)
+        >>> [y.tolist() for _, y, _ in stream.batches(epoch=0)]
+        [[...], [...]]
+        """
+        for X, y, weights, rows, _ in self.parts(epoch):
+            order = np.arange(len(X)) if rows is None else rows
+            for start in range(0, len(X), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                yield X[batch], y[batch], None if weights is None else weights[batch]
+
+    def parts(self, epoch: int, done: int = 0, check: Check = _as_they_are) -> Iterator[Part]:
+        """Give the contents of the shuffle buffer, one after the other, from batch `done` on.
+
+        `check` makes of the rows of each block what a backend takes.
+        """
+        blocks, seeds = self._drawn(epoch)
+        ends = np.cumsum([stop - start for start, stop in blocks])
+        if done == len(self):
+            return
+        first = done * self.batch_size // self.buffer_size
+        for buffer in range(first, len(seeds)):
+            begin = buffer * self.buffer_size
+            end = min(begin + self.buffer_size, self.examples)
+            read = (
+                self._rows(start, stop, check) for start, stop in _between(begin, end, blocks, ends)
+            )
+            X, y, weights = joined(read, end - begin)
+            rows = None
+            if self.shuffle:
+                rows = backends.load("cpu").permutation(end - begin, seeds[buffer], epoch)
+            yield Part(X, y, weights, rows, begin // self.batch_size)
+
+    def _drawn(self, epoch: int) -> tuple[list[tuple[int, int]], list[int]]:
+        """The blocks in the order of an epoch, and a seed for each content of the buffer."""
+        buffers = -(-self.examples // self.buffer_size)
+        if not self.shuffle:
+            return [(0, self.examples)], [0] * buffers
+        kernels = backends.load("cpu")
+        blocks = list(pairwise(self._bounds.tolist()))
+        order = kernels.permutation(len(blocks), self.seed, epoch)
+        draws = kernels.uniform(buffers, self.seed, epoch, _SAMPLES)
+        return [blocks[block] for block in order], [int(draw * 2.0**53) for draw in draws]
+
+    def _rows(self, start: int, stop: int, check: Check) -> Rows:
+        where = f"rows {start} to {stop} of the source"
+        X, y, weights = self.source.read(start, stop)
+        if len(X) != stop - start:
+            raise ValueError(f"{where}: read(start, stop) has returned {len(X)} examples")
+        with located(where):
+            return check(X, y, weights)
+
+
+def _between(
+    begin: int, end: int, blocks: list[tuple[int, int]], ends: Array
+) -> Iterator[tuple[int, int]]:
+    """The parts of blocks that stand from `begin` to `end` where one follows the other."""
+    for block in range(int(np.searchsorted(ends, begin, side="right")), len(blocks)):
+        start, stop = blocks[block]
+        shift = int(ends[block]) - stop  # from a row's number to where it stands
+        if start + shift >= end:
+            return
+        yield max(start, begin - shift), min(stop, end - shift)

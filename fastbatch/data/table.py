@@ -1,0 +1,58 @@
+"""Which columns of a table are features, targets and weights, and their numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbatch import arrays
+from fastbatch.constraints import one_of
+from fastbatch.data.source import Rows
+
+Array = NDArray[Any]
+
+
+def one_or_more(values: Any) -> tuple[Any, ...]:
+    """One value or several, as several."""
+    return (values,) if isinstance(values, str | Path) else tuple(values)
+
+
+class Selection:
+    """Columns by their names; features are all the others unless they are named."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        target: str | Sequence[str],
+        features: Sequence[str] | None,
+        sample_weight: str | None,
+    ) -> None:
+        self._targets, self._target_is_one = one_or_more(target), isinstance(target, str)
+        self._weights = one_or_more(sample_weight or ())
+        taken = self._targets + self._weights
+        if features is None:
+            features = [name for name in names if name not in taken]
+        self.features = one_or_more(features)
+        self.columns = [*self.features, *taken]
+        if not self._targets or not self.features:
+            raise ValueError("expected at least one target and one feature, found none")
+
+    def check(self, names: Sequence[str], path: Path) -> None:
+        """Refuse a file without one of the columns."""
+        for name in self.columns:
+            one_of(f"column of {path}", name, names)
+
+    def of(self, table: Any, path: Path) -> Rows:
+        """X, y and weights of a pyarrow table."""
+        X, y = self._matrix(table, self.features, path), self._matrix(table, self._targets, path)
+        weights = self._matrix(table, self._weights, path)[:, 0] if self._weights else None
+        return X, y[:, 0] if self._target_is_one else y, weights
+
+    def _matrix(self, table: Any, names: Sequence[str], path: Path) -> Array:
+        columns = [
+            arrays.numeric(f"column {name!r} of {path}", table.column(name).to_numpy())
+            for name in names
+        ]
+        return np.column_stack(columns)

@@ -1,0 +1,122 @@
+"""CSV files: UTF-8, commas, and the names of the columns in the first line."""
+
+import contextlib
+import csv
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class CSVFile:
+    """A `Table` in a CSV file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        lines = iter(_lines(path))
+        self.names = _header(path, next(csv.reader(lines), []))
+        self._rows = list(lines)
+        if not self._rows:
+            raise ValueError(f"{path} has no examples, expected lines below the header")
+        commas = len(self.names) - 1
+        if any(line.count(",") != commas for line in self._rows):  # maybe they stand in quotes
+            self._check_lengths()
+
+    def is_text(self, name: str) -> bool:
+        """Whether no field of the column is a number; empty fields do not count."""
+        column = self.names.index(name)
+        fields = (row[column].strip() for row in csv.reader(self._rows))
+        if is_number(next(filter(None, fields), "0")):
+            return False
+        return not any(map(is_number, self.texts(name)))
+
+    def numbers(self, names: Sequence[str]) -> Array:
+        """Columns of numbers, (N, len(names)) float64; NaN where a field is empty."""
+        columns = [self.names.index(name) for name in names]
+        try:
+            return self._table(columns, np.float64)
+        except ValueError:  # there are gaps, or worse
+            fields = self._fields[:, columns]
+        text = "".join(fields.flat)
+        if text.isascii() and "_" not in text:  # else float takes more than `is_number`
+            with contextlib.suppress(ValueError):
+                return np.where(fields == "", "nan", fields).astype(np.float64)
+        index, field = next(
+            (index, field)
+            for index, field in np.ndenumerate(fields)
+            if field and not is_number(field)
+        )
+        name = names[index[1]]
+        raise ValueError(
+            f"{self._path}: example {index[0] + 1} has {field!r} in column {name}, expected a "
+            "number: leave the field empty if it is missing, or train with --categorical "
+            f"{name!r}"
+        )
+
+    def texts(self, name: str) -> Array:
+        """A column as text, (N,) object."""
+        return self._fields[:, self.names.index(name)]
+
+    def targets(self, name: str) -> Array:
+        """A column as text, (N,) object."""
+        return self._table([self.names.index(name)], object)[:, 0]
+
+    def _check_lengths(self) -> None:
+        for number, row in enumerate(csv.reader(self._rows), start=1):
+            if len(row) != len(self.names):
+                raise ValueError(
+                    f"{self._path}: example {number} has {len(row)} columns, "
+                    f"expected {len(self.names)}"
+                )
+
+    def _table(self, columns: list[int], dtype: type) -> Array:
+        """Columns of all lines; much faster, and in less memory, than all `_fields`."""
+        return np.loadtxt(
+            self._rows, dtype, comments=None, delimiter=",", quotechar='"', usecols=columns, ndmin=2
+        )
+
+    @cached_property
+    def _fields(self) -> Array:
+        """All fields, (N, columns) object of str."""
+        rows = [[field.strip() for field in row] for row in csv.reader(self._rows)]
+        return np.array(rows, dtype=object)
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a number.
+
+    Examples
+    --------
+    >>> [is_number(text) for text in ("-1.5e3", " 7 ", "nan", "1_000", "")]
+    [True, True, True, False, False]
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isascii() and "_" not in text  # other digits, and what separates them
+
+
+def _lines(path: str) -> list[str]:
+    """The file's lines but empty ones, each with its end, where a quoted field may go on."""
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            return [line for line in file if line.strip()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text, expected a CSV file") from None
+
+
+def _header(path: str, fields: list[str]) -> tuple[str, ...]:
+    """The names of the columns, from the first line."""
+    header = [name.strip() for name in fields]
+    if not header or all(map(is_number, header)):
+        raise ValueError(f"{path} must name its columns in the first line, found {header}")
+    repeated = {name for name in header if header.count(name) > 1}
+    if repeated:
+        raise ValueError(f"{path} has two columns called {min(repeated)!r}: rename one of them")
+    return tuple(header)

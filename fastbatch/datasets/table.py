@@ -1,0 +1,45 @@
+"""What the readers of all kinds of files have in common."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Table(Protocol):
+    """A file with named columns, read as they are asked for."""
+
+    names: tuple[str, ...]
+
+    def is_text(self, name: str) -> bool:
+        """Whether a column holds text rather than numbers."""
+
+    def numbers(self, names: Sequence[str]) -> Array:
+        """Columns of numbers, (N, len(names)) float64; NaN where there is a gap."""
+
+    def texts(self, name: str) -> Array:
+        """A column as text, (N,) object; "" where there is a gap."""
+
+    def targets(self, name: str) -> Array:
+        """A column as it is, (N,): numbers of any kind, or text."""
+
+
+def text_of(number: float) -> str:
+    """A number that names a category.
+
+    Examples
+    --------
+    >>> text_of(3.0), text_of(0.5), text_of(np.nan)
+    ('3', '0.5', '')
+    """
+    if np.isnan(number):
+        return ""
+    return str(int(number)) if float(number).is_integer() else str(float(number))
+
+
+def texts_of(numbers: Array) -> Array:
+    """The `text_of` each of them, (N,) object."""
+    return np.array([text_of(number) for number in numbers.tolist()], dtype=object)

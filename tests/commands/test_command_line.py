@@ -1,0 +1,135 @@
+"""The command line as such: its help, and the exit status that tells scripts how it went."""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+from calling import QUICK, refused, status
+
+import fastbatch as fb
+from fastbatch import commands
+from fastbatch.commands import main
+
+COMMAND = "from fastbatch.commands import main; raise SystemExit(main())"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "fastbatch: the following arguments are required: command"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["train"], "say what to train on"),
+        (["train", "iris", "--epochs", "many"], "invalid int value: 'many'"),
+        (["train", "iris", "--activation", "rleu"], "invalid choice: 'rleu'"),
+        (["train", "nothing"], "fastbatch train: no data set 'nothing'"),
+        (["train", "nothing.csv"], "nothing.csv: no such file"),
+        (["train", "iris", "--epochs", "0"], "--epochs must be an integer in [1, inf), found 0"),
+        (["train", "iris", "--hidden", "0"], "units must be an integer in [1, inf), found 0"),
+        (["train", "iris", "--batch-size", "-1"], "batch_size must be an integer"),
+        (["train", "iris", "--lr", "-1"], "lr must be a finite number"),
+        (["train", "iris", "--seed", "-1"], "--seed must be an integer"),
+        (["train", "iris", "--sampler", "poison"], "invalid choice: 'poison'"),
+        (["train", "iris", "--clip", "-1"], "max_norm must be positive, found -1.0"),
+        (["train", "iris", "--noise", "1"], "noise needs clip"),
+        (["train", "iris", "--threads", "0"], "n must be an integer in [1, inf), found 0"),
+        (["train", "iris", "--validation", "1"], "leaves one part empty"),
+        (["train", "iris", "--output", "nowhere/model"], "no such folder"),
+        (["train", "iris", "--patience", "0"], "--patience must be an integer in [1, inf)"),
+        (["train", "iris", "--time-limit", "-1"], "--time-limit must be a finite number"),
+        (["train", "iris", "--checkpoint-every", "2"], "--output, which is missing"),
+        (["train", "iris", "--log", "log.txt"], "a name that ends with .csv or .jsonl"),
+        (["train", "iris", "--plot", "curves.pdf"], "a name that ends with .png or .svg"),
+        (["train", "iris", *QUICK, "--metrics", "acuracy"], "did you mean 'accuracy'?"),
+        (["train", "iris", "--categorical", "colour"], "iris has no column 'colour'"),
+        (["predict", "nothing", "iris"], "fastbatch predict: nothing: No such file"),
+        (["predict", "pyproject.toml", "iris"], "damaged or not a checkpoint"),
+    ],
+)
+def test_a_mistake_takes_one_line_and_status_2(capsys, argv, message):
+    assert message in refused(capsys, *argv)
+
+
+def test_what_the_machine_refuses_has_status_1(tmp_path, capsys):
+    line = refused(capsys, "train", "iris", *QUICK, "--output", tmp_path, expected=1)
+    assert line.startswith(f"fastbatch train: {tmp_path}: is a folder")
+    assert "is a folder" in refused(capsys, "predict", tmp_path, "iris", expected=1)
+
+
+def test_a_message_is_never_empty(monkeypatch, capsys):
+    def exhausted(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("fastbatch.datasets.read", exhausted)
+    assert refused(capsys, "train", "iris", expected=1) == "fastbatch train: MemoryError"
+
+
+def test_divergence_has_status_3_and_saves_the_last_good_parameters(tmp_path, capsys):
+    model = tmp_path / "model.safetensors"
+    train = ["train", "iris", *QUICK, "--optimizer", "sgd", "--lr", "1e30", "--output", model]
+    assert status(*train) == 3
+    out, err = capsys.readouterr()
+    assert err.startswith("fastbatch train: training diverged: the loss of step 1 is not finite")
+    assert err.count("\n") == 1
+    assert out.endswith(f"saved to {model}\n")
+    trainer = fb.Trainer.load(model)
+    assert trainer.theta.tolist() == trainer.network.init(0).tolist()
+
+
+def test_a_missing_package_takes_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert "pip install 'fastbatch[demo]'" in refused(capsys, "train", "iris")
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
+    model = tmp_path / "model.safetensors"
+    assert main(["train", "digits", *QUICK, "--output", str(model)]) == 0
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "predict", str(model), "digits"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait() == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_the_command_line_starts_without_what_only_some_commands_need():
+    heavy = "{'argcomplete', 'numba', 'pyarrow', 'scipy', 'tqdm', 'sklearn'}"
+    code = f"import sys, fastbatch.commands; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+NAMES = [command.__name__.rpartition(".")[2] for command in commands.COMMANDS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_of_each_command_has_two_examples(name, capsys):
+    assert status(name, "--help") == 0
+    lines = capsys.readouterr().out.split("examples:\n")[1].splitlines()
+    examples = lines[: lines.index("")] if "" in lines else lines
+    assert len(examples) == 2
+    parser = commands._parser()
+    for example in examples:
+        assert example.startswith("  ")
+        words = shlex.split(example)
+        while "=" in words[0]:
+            words.pop(0)
+        assert words[:2] == ["fastbatch", name]
+        assert isinstance(parser.parse_args(words[1:]), argparse.Namespace)
+
+
+def test_a_shell_can_complete_a_line(tmp_path):
+    pytest.importorskip("argcomplete")
+    found = tmp_path / "found"
+    line = "fastbatch train iris --check"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(found)}
+    where = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    environment = os.environ | asked | where
+    subprocess.run([sys.executable, "-c", COMMAND], env=environment, check=True)
+    assert found.read_text().strip() == "--checkpoint-every"
