@@ -156,6 +156,11 @@ class SparseRows:
         """Of the numbers."""
         return self.data.dtype
 
+    @property
+    def nbytes(self):
+        """The memory that the numbers and their places take."""
+        return self.data.nbytes + self.indices.nbytes + self.indptr.nbytes
+
     def __len__(self):
         return len(self.indptr) - 1
 

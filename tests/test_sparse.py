@@ -119,6 +119,20 @@ def test_the_reference_takes_them_too(what):
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_batches_of_them_give_the_bits_of_dense_batches(backend):
+    def trained(X):
+        trainer = fb.Trainer(network(backend), batch_size=20)
+        trainer.fit(batches=[(X[:20], Y[:20]), (X[20:37], Y[20:37], WEIGHTS[20:37])], epochs=2)
+        return trainer.theta
+
+    expected = trained(X)
+    found = trained(csr_array(X))
+    if backend == "cpu":
+        np.testing.assert_array_equal(found, expected)
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_chains_take_them_too(backend):
     found = []
     for examples in (csr_array(X), X):

@@ -15,7 +15,7 @@ STATE = (
     *("theta", "slots", "step", "epoch", "batch", "loss_sum", "weight_sum"),
     *("variance_sum", "signal_sum", "example_losses", "example_norms", "probabilities"),
 )
-DATA = "_X", "_y", "_weights", "_first_batch"
+DATA = "_X", "_y", "_weights", "_examples", "_first_batch"
 
 
 def _array(name, doc):
