@@ -75,7 +75,8 @@ class RangeTest:
             label = f"suggestion {self.suggestion:.2g}"
             ax.axvline(self.suggestion, color=COLOURS[1], linestyle="--", label=label)
             ax.set_xscale("log")
-            ax.set_ylim(0, 1.05 * max(_EXPLODED * self.smoothed.min(), self.smoothed[0]))
+            bottom = min(0.0, 1.05 * self.smoothed.min())  # logs of probabilities may be negative
+            ax.set_ylim(bottom, 1.05 * max(_limit(self.smoothed), self.smoothed[0]))
             ax.set_xlabel("learning rate")
             ax.set_ylabel("loss")
 
@@ -143,11 +144,18 @@ def find_learning_rate(
         lr.append(rate)
         losses.append(loss)
         smoothed = _smooth(losses, width)
-        if smoothed[-1] > _EXPLODED * smoothed.min():
+        if smoothed[-1] > _limit(smoothed):
             break
     if not losses:
         raise DivergenceError(training.step)
     return RangeTest(np.array(lr), np.array(losses), smoothed)
+
+
+def _limit(smoothed: NDArray[np.float64]) -> float:
+    """The loss at which it has exploded: some times the least, or as far above a negative one."""
+    least = smoothed.min()
+    scale = least if least > 0 else max(-least, smoothed[0] - least)
+    return float(least + (_EXPLODED - 1) * scale)
 
 
 def _next_loss(training: Any, lr: float) -> float | None:

@@ -69,6 +69,7 @@ class Run:
         self._since: list[NDArray[np.float64] | tuple[int, Part]] = []
         self._bytes = 0  # of those data
         self._newer: Any = None  # a snapshot that waits for its good step
+        self._older = 0  # of what was done since the other one, how much before it
         self._seconds = 0.0  # of training since the last snapshot
         self._between = SNAPSHOT_SECONDS
 
@@ -101,7 +102,7 @@ class Run:
         seconds = perf_counter() - start
         if done and self._newer is not None:
             self._good, self._newer = self._newer, None
-            self._since.clear()
+            del self._since[: self._older]
         self._since.append(rates[:done])
         if done < count:
             self.go_back()
@@ -116,7 +117,7 @@ class Run:
     def mark(self) -> None:
         """Take a snapshot: also when something but the steps has changed the parameters."""
         start = perf_counter()
-        self._newer = self._training.snapshot()
+        self._newer, self._older = self._training.snapshot(), len(self._since)
         self._between = max(SNAPSHOT_SECONDS, (perf_counter() - start) / _SNAPSHOTS_SHARE)
         self._seconds, self._bytes = 0.0, 0
 

@@ -446,10 +446,10 @@ class Trainer:
             data = np.empty((0, self.network.inputs), self.network.dtype), None, None
         if validation is not None:
             validation = self._check_validation(validation, check_finite)
+        calls.before_steps(self)
         training = self._training(*data, batch_size=feed.batch_size if feed else None)
 
         first = len(self.history)
-        calls.before_steps(self)
         with self._running(training, bar, *data) as (run, interrupts), feed or nullcontext():
             for _ in range(epochs):
                 seen, seconds = self._finish_epoch(run, training, interrupts, bar, calls, feed=feed)

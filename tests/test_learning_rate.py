@@ -26,6 +26,20 @@ def test_each_loss_is_that_of_the_step_before_which_it_is_taken(classifier, clas
     )
 
 
+def test_losses_may_be_negative():
+    """Minus the log-likelihood of large counts, but for their factorials."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = rng.poisson(np.exp(3 + X[:, 0] / 2))
+    net = fb.Network([fb.Dense(1)], 2, "poisson", dtype="float64", backend="reference")
+    trainer = fb.Trainer(net, fb.SGD(), batch_size=200, theta=[0.5, 0.0, 3.0])
+    found = fb.find_learning_rate(trainer, X, y, low=1e-6, high=1e2, steps=100)
+    assert found.losses[0] < 0
+    assert found.losses.min() < found.losses[0]  # it did not end at once
+    assert found.losses[-1] > found.losses.min() + abs(found.losses.min())
+    assert 1e-5 < found.suggestion < 0.1
+
+
 def test_the_trainer_stays_as_it_is(classifier, classes):
     trainer, expected = (finder(classifier, optimizer=fb.Adam(0.01)) for _ in range(2))
     for one in trainer, expected:

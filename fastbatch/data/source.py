@@ -47,6 +47,8 @@ def joined(parts: Iterable[Rows], rows: int) -> Rows:
         start, end = end, end + len(part[0])
         if end - start == rows:
             return part
+        if start and (part[2] is None) != (whole[2] is None):
+            raise ValueError("the source gives weights for some rows only: give all or none")
         for number, values in enumerate(part):
             if values is None:
                 continue

@@ -113,7 +113,7 @@ class Stream:
             buffer_size = max(1, _BUFFER // row)
         batches = -(-integer("buffer_size", buffer_size, 1) // self.batch_size)
         self.buffer_size = batches * self.batch_size
-        bounds = getattr(source, "bounds", None)
+        bounds = _bounds_of(source)
         if bounds is None or block_size is not None:
             step = max(1, _BLOCK // row) if block_size is None else block_size
             step = integer("block_size", step, 1)
@@ -154,6 +154,11 @@ class Stream:
 
         `check` makes of the rows of each block what a backend takes.
         """
+        if done > len(self):
+            raise ValueError(
+                f"epoch {epoch + 1} was interrupted after {done} batches, but the stream has only "
+                f"{len(self)}: give the same again"
+            )
         blocks, seeds = self._drawn(epoch)
         ends = np.cumsum([stop - start for start, stop in blocks])
         if done == len(self):
@@ -189,6 +194,25 @@ class Stream:
             raise ValueError(f"{where}: read(start, stop) has returned {len(X)} examples")
         with located(where):
             return check(X, y, weights)
+
+
+def _bounds_of(source: Source) -> Array | None:
+    """Where the pieces of a source begin and end, if it says so."""
+    bounds = getattr(source, "bounds", None)
+    if bounds is None:
+        return None
+    bounds = np.asarray(bounds)
+    if (
+        bounds.ndim != 1
+        or bounds.dtype.kind not in "iu"
+        or len(bounds) < 2
+        or (bounds[0], bounds[-1]) != (0, len(source))
+        or (bounds[1:] <= bounds[:-1]).any()
+    ):
+        raise ValueError(
+            f"the bounds of the source must rise from 0 to its {len(source)} rows, found {bounds}"
+        )
+    return bounds
 
 
 def _between(

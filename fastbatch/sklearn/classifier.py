@@ -275,8 +275,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _network_loss(self) -> str:
         return "cross_entropy" if self._labels.is_softmax else "binary_cross_entropy"
 
-    def _offset(self, data: Data) -> float:
-        return 0.0
+    def _offsets(self, data: Data) -> Array:
+        return np.zeros(len(data))
 
     def _score(self, outputs: Array, data: Data) -> float:
         """Share of examples all of whose labels are right."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
@@ -97,8 +98,8 @@ class BaseMLP(BaseEstimator, ABC):
         """The loss as a `Network` calls it."""
 
     @abstractmethod
-    def _offset(self, data: Data) -> float:
-        """What scikit-learn's mean loss has more than ours."""
+    def _offsets(self, data: Data) -> Array:
+        """What scikit-learn's loss of each example has more than ours, (N,)."""
 
     @abstractmethod
     def _score(self, outputs: Array, data: Data) -> float:
@@ -139,7 +140,8 @@ class BaseMLP(BaseEstimator, ABC):
             self._initialize([data.X.shape[1], *sizes, self.n_outputs_], data.X.dtype, random_state)
         network = self._network()
         theta = joined(self.coefs_, self.intercepts_)
-        objective = Objective(network, float(self.alpha), self._offset(data))
+        offset = float(np.average(self._offsets(data), weights=data.weights))
+        objective = Objective(network, float(self.alpha), offset)
         with _threads(self.n_threads):
             try:
                 if self.solver == "lbfgs":
@@ -195,7 +197,8 @@ class BaseMLP(BaseEstimator, ABC):
         """Look at each example as `monitor` says, with the parameters found."""
         network = objective.network
         if "losses" in self.monitor:
-            self.example_losses_ = objective.reported(network.losses(theta, data.X, data.y))
+            losses = network.losses(theta, data.X, data.y)
+            self.example_losses_ = replace(objective, offset=self._offsets(data)).reported(losses)
         if "gradient_norms" in self.monitor:
             norms = network.gradient_norms(theta, data.X, data.y)
             self.example_gradient_norms_ = objective.factor * norms

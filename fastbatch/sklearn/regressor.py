@@ -141,12 +141,12 @@ example_losses_, example_gradient_norms_
     def _network_loss(self) -> str:
         return self.loss
 
-    def _offset(self, data: Data) -> float:
+    def _offsets(self, data: Data) -> Array:
         """The part of the deviance that no prediction changes."""
         if self.loss != "poisson":
-            return 0.0
-        parts = xlogy(data.y, data.y) - data.y
-        return float(np.average(parts, axis=0, weights=data.weights).sum())
+            return np.zeros(len(data))
+        parts: Array = (xlogy(data.y, data.y) - data.y).sum(axis=1)
+        return parts
 
     def _score(self, outputs: Array, data: Data) -> float:
         """R^2, averaged over the outputs."""

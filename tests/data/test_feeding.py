@@ -190,15 +190,17 @@ def test_a_callback_stops_a_stream_between_steps(classifier, classes, monkeypatc
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 5, 6, 7, 14])
-@pytest.mark.parametrize("kept", [0, 1 << 24])
+@pytest.mark.parametrize(("kept", "between"), [(0, 1.0), (1 << 24, 1.0), (1 << 24, 0.0)])
 @pytest.mark.parametrize("slice_seconds", [0.0, 9.0])
 @pytest.mark.parametrize("feed", ["stream", "function"])
 def test_divergence_leaves_what_it_leaves_with_arrays(
-    classifier, classes, monkeypatch, feed, slice_seconds, kept, step
+    classifier, classes, monkeypatch, feed, slice_seconds, kept, between, step
 ):
     """Going back over several parts needs the data of each again."""
     monkeypatch.setattr(run, "SLICE_SECONDS", slice_seconds)
     monkeypatch.setattr(run, "KEPT_BYTES", kept)
+    monkeypatch.setattr(run, "SNAPSHOT_SECONDS", between)
+    monkeypatch.setattr(run, "_SNAPSHOTS_SHARE", 1e9 if between == 0.0 else 0.01)
     feeds = {
         "stream": stream_of(classes, shuffle=False),
         "function": lambda: refilled(*classes),

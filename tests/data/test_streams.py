@@ -221,3 +221,34 @@ def test_a_file_of_400_mb_takes_less_than_80_mb(tmp_path, given):
     steps, growth = map(int, output.split())
     assert steps == 1 + -(-rows // 64)
     assert 0 < growth < 80
+
+
+@pytest.mark.parametrize(
+    "bounds", [[0, 7], [1, 30], [0, 7, 7, 30], [0, 9, 8, 30], [0.0, 30.0], [30]]
+)
+def test_bounds_of_a_source_that_do_not_cover_its_rows_are_refused(bounds):
+    class Pieces(ArraySource):
+        pass
+
+    source = Pieces(np.zeros((30, 1)), np.zeros(30))
+    source.bounds = bounds
+    with pytest.raises(ValueError, match="must rise from 0 to its 30 rows"):
+        Stream(source, batch_size=4)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_weights_of_some_rows_only_are_refused(first):
+    class Some(ArraySource):
+        def read(self, start, stop):
+            X, y, _ = super().read(start, stop)
+            return X, y, np.ones(len(X)) if (start < 15) == first else None
+
+    stream = Stream(Some(np.zeros((30, 1)), np.zeros(30)), 30, block_size=10)
+    with pytest.raises(ValueError, match="weights for some rows only"):
+        list(stream.batches(epoch=0))
+
+
+def test_an_epoch_goes_on_only_with_as_many_batches():
+    stream = Stream(ArraySource(np.zeros((30, 1)), np.zeros(30)), batch_size=10)
+    with pytest.raises(ValueError, match="interrupted after 4 batches, but the stream has only 3"):
+        list(stream.parts(epoch=0, done=4))
