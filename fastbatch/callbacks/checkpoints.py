@@ -74,9 +74,9 @@ class Checkpoint:
         self._saved = inf
 
     def before_steps(self, trainer: "Trainer") -> None:
-        """Find out whether the file can be written, and start the clock."""
+        """Find out whether the file can be written, and start the clock if it does not run yet."""
         check_writable(self.path)
-        self._saved = perf_counter()
+        self._saved = min(self._saved, perf_counter())
 
     def between_steps(self, trainer: "Trainer") -> None:
         """Save if it is time to."""

@@ -55,6 +55,10 @@ def fit(
         except (DivergenceError, KeyboardInterrupt, OSError):
             _save(chosen, trainer)
             raise
+        except Exception:
+            if trainer.step > step:
+                _save(chosen, trainer)
+            raise
     if history:
         last, seconds = history[-1], sum(record.seconds for record in history)
         steps = trainer.step - step

@@ -44,7 +44,10 @@ class Feed:
                 f"epochs={len(epochs)}: give a list, or a function that returns a new iterator"
             )
         self.batch_size: int = batches.batch_size if is_stream else batch_size
-        self.batches: int | None = len(batches) if hasattr(batches, "__len__") else None
+        try:
+            self.batches: int | None = len(batches)
+        except TypeError:  # of what has no length, or says only then that it does not know it
+            self.batches = None
         if is_stream:
             self._parts: Any = _of_stream(batches, check, epochs, done)
         else:

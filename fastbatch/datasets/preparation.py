@@ -214,4 +214,5 @@ def _moments(values: Array) -> tuple[Array, Array]:
         mean, deviation = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     else:
         mean, deviation = values.mean(axis=0), values.std(axis=0)
-    return mean, np.where(deviation == 0, 1.0, deviation)
+    equal = np.nanmax(values, axis=0) == np.nanmin(values, axis=0)  # deviations are rounded
+    return mean, np.where(equal, 1.0, deviation)

@@ -88,6 +88,18 @@ def test_seconds_count_from_the_last_save(path, monkeypatch):
     assert trainer.saved == [10, 20, 40], seen
 
 
+def test_the_clock_goes_on_from_fit_to_fit(path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoints, "perf_counter", lambda: now[0])
+    trainer, save = Trainer(), fb.Checkpoint(path, seconds=10)
+    for now[0] in range(0, 30, 3):  # the starts of fits of one second
+        save.before_steps(trainer)
+        now[0] += 1
+        trainer.theta = now[0]
+        save.between_steps(trainer)
+    assert trainer.saved == [10, 22]
+
+
 def test_epochs_and_seconds_go_together(path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(checkpoints, "perf_counter", lambda: now[0])

@@ -183,3 +183,12 @@ def test_a_log_that_cannot_be_written_does_not_lose_the_run(monkeypatch, tmp_pat
     line = refused(capsys, *train, expected=1)
     assert line == f"fastbatch train: {log}: No space left on device"
     assert fb.Trainer.load(model).epoch == 3
+
+
+def test_epochs_that_were_done_before_an_error_are_saved(tmp_path, capsys):
+    model, log = tmp_path / "model.safetensors", tmp_path / "log.csv"
+    train("iris", *RUN, "--epochs", 2, "--output", model, "--log", log)
+    resume = ["train", "--resume", "--output", str(model), "--epochs", "9", "--metrics", "auc"]
+    assert main(resume) == 2  # the log has other columns
+    assert "columns" in capsys.readouterr().err
+    assert fb.Trainer.load(model).epoch == 3
