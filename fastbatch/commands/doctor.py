@@ -33,7 +33,7 @@ examples:
 def run(arguments: argparse.Namespace) -> int:
     """Print a line for each fact."""
     for name, fact in (*versions(), *machine(backends.load("cpu").describe()), *extras()):
-        print(f"{name:18}{fact}")
+        print(f"{name:20}{fact}")
     return 0
 
 
