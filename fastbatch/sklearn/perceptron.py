@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
@@ -198,7 +197,8 @@ class BaseMLP(BaseEstimator, ABC):
         network = objective.network
         if "losses" in self.monitor:
             losses = network.losses(theta, data.X, data.y)
-            self.example_losses_ = replace(objective, offset=self._offsets(data)).reported(losses)
+            offsets = self._offsets(data) - objective.offset  # of each example, not of their mean
+            self.example_losses_ = objective.reported(losses) + offsets
         if "gradient_norms" in self.monitor:
             norms = network.gradient_norms(theta, data.X, data.y)
             self.example_gradient_norms_ = objective.factor * norms
