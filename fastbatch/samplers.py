@@ -1,7 +1,7 @@
 """Samplers: which examples make up the batches of an epoch, and what each of them weighs.
 
-Each is a function of a `Source` and a backend's training, and returns `Batches`. The samples are
-part of the determinism contract, hence only arithmetic that rounds alike on every processor.
+Each is a function of a `Population` and a backend's training, and returns `Batches`. The samples
+are part of the determinism contract, hence only arithmetic that rounds alike on every processor.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from fastbatch.constraints import one_of
 Array = NDArray[Any]
 Weighting = Callable[[Array, Array], ArrayLike]  # of losses and norms, each (N,)
 
-_SAMPLES = 2  # what the random numbers are for, as the backends count purposes
+SAMPLES = 2  # what the random numbers are for, as the backends count purposes
 _LONGEST_GAP = 1 << 16
 _ANSWER = "the sampler's weights"
 
@@ -47,25 +47,26 @@ class Order:
 
     rows: Callable[[int, int], ArrayLike]
 
-    def __call__(self, source: "Source", training: Any) -> Batches:
+    def __call__(self, population: "Population", training: Any) -> Batches:
         """The rows of an epoch, checked: the kernels believe them."""
-        rows = np.asarray(self.rows(source.examples, training.epoch))
-        counts: Array = np.zeros(0)
-        if rows.shape == (source.examples,) and rows.dtype.kind in "iu" and rows.min() >= 0:
-            counts = np.bincount(rows, minlength=source.examples)
-        if len(counts) != source.examples or counts.max() > 1:
-            raise ValueError(
-                f"an Order must return each of the numbers 0 to {source.examples - 1} once, found "
-                f"shape {rows.shape}, dtype {rows.dtype}, or numbers twice or out of range"
-            )
-        return Batches(arrays.native(rows, "int64"))
+        examples = population.examples
+        rows = np.asarray(self.rows(examples, training.epoch))
+        fits = rows.shape == (examples,) and rows.dtype.kind in "iu"
+        if fits and rows.min() >= 0 and rows.max() < examples:
+            native = arrays.native(rows, "int64")
+            if np.bincount(native).max() == 1:
+                return Batches(native)
+        raise ValueError(
+            f"an Order must return each of the numbers 0 to {examples - 1} once, found "
+            f"shape {rows.shape}, dtype {rows.dtype}, or numbers twice or out of range"
+        )
 
 
 Sampler = str | Weighting | Order
 
 
 @dataclass(frozen=True)
-class Source:
+class Population:
     """What batches are drawn from.
 
     Attributes
@@ -103,39 +104,40 @@ class Source:
 
     def uniform(self, count: int, epoch: int) -> NDArray[np.float64]:
         """The first `count` numbers in [0, 1) that are drawn for an epoch."""
-        numbers: NDArray[np.float64] = self.kernels.uniform(count, self.seed, epoch, _SAMPLES)
+        numbers: NDArray[np.float64] = self.kernels.uniform(count, self.seed, epoch, SAMPLES)
         return numbers
 
 
-def sequential(source: Source, training: Any) -> Batches:
+def sequential(population: Population, training: Any) -> Batches:
     """Every example once, as they stand."""
     return Batches()
 
 
-def shuffle(source: Source, training: Any) -> Batches:
+def shuffle(population: Population, training: Any) -> Batches:
     """Every example once, in an order of the epoch's own: without replacement."""
-    return Batches(source.kernels.permutation(source.examples, source.seed, training.epoch))
+    permutation = population.kernels.permutation
+    return Batches(permutation(population.examples, population.seed, training.epoch))
 
 
-def replacement(source: Source, training: Any) -> Batches:
+def replacement(population: Population, training: Any) -> Batches:
     """Every example of every batch drawn from all of them; all batches are full."""
-    starts = _full_batches(source, training)
-    draws = source.uniform(starts[-1], training.epoch)
-    return Batches((draws * source.examples).astype(np.int64), starts)
+    starts = _full_batches(population, training)
+    draws = population.uniform(starts[-1], training.epoch)
+    return Batches((draws * population.examples).astype(np.int64), starts)
 
 
-def poisson(source: Source, training: Any) -> Batches:
-    """Every example in every batch with probability `Source.rate`, whatever else is in it.
+def poisson(population: Population, training: Any) -> Batches:
+    """Every example in every batch with probability `Population.rate`, whatever else is in it.
 
     All examples of all batches are the trials of one Bernoulli process. It is drawn by the number
     of misses before each hit: at least k with probability ``(1 - rate)**k``.
     """
-    examples, batches = source.examples, training.batches
+    examples, batches = population.examples, training.batches
     trials = examples * batches
-    hits = source.batch_size * batches  # expected
+    hits = population.batch_size * batches  # expected
     count = int(hits + 8 * hits**0.5 + trials / _LONGEST_GAP) + 8
     while True:
-        misses = _gaps(source.uniform(count, training.epoch), 1.0 - source.rate)
+        misses = _gaps(population.uniform(count, training.epoch), 1.0 - population.rate)
         is_hit = misses < _LONGEST_GAP  # else there are more of them: the next draw goes on
         done = np.cumsum(misses + is_hit)  # trials
         if done[-1] >= trials:
@@ -145,7 +147,7 @@ def poisson(source: Source, training: Any) -> Batches:
     return Batches(trial % examples, np.searchsorted(trial, np.arange(batches + 1) * examples))
 
 
-def weighted(function: Weighting, source: Source, training: Any) -> Batches:
+def weighted(function: Weighting, population: Population, training: Any) -> Batches:
     """Every example drawn with a probability p in proportion to what a user's function gives it.
 
     It then weighs ``w / (W p)`` in place of w, so that a batch's sum over its size is an unbiased
@@ -154,14 +156,14 @@ def weighted(function: Weighting, source: Source, training: Any) -> Batches:
     p = training.probabilities
     if p is None:
         answer = function(training.example_losses, training.example_norms)
-        p = _probabilities(answer, source.examples)
-    starts = _full_batches(source, training)
+        p = _probabilities(answer, population.examples)
+    starts = _full_batches(population, training)
     below = np.cumsum(p)
-    draws = source.uniform(starts[-1], training.epoch) * below[-1]
-    w = 1.0 if source.weights is None else source.weights.astype(np.float64)
+    draws = population.uniform(starts[-1], training.epoch) * below[-1]
+    w = 1.0 if population.weights is None else population.weights.astype(np.float64)
     with np.errstate(over="ignore"):  # of what is hardly ever drawn
-        weights = np.divide(w / source.total_weight, p, out=np.zeros(len(p)), where=p > 0)
-        weights = weights.astype(source.dtype)
+        weights = np.divide(w / population.total_weight, p, out=np.zeros(len(p)), where=p > 0)
+        weights = weights.astype(population.dtype)
     return Batches(np.searchsorted(below, draws, side="right"), starts, weights, p)
 
 
@@ -201,22 +203,23 @@ def sampling(
     >>> options["scale"]
     0.5
     """
-    source = Source(kernels, len(X), X.dtype, weights, min(batch_size, len(X)), seed)
+    population = Population(kernels, len(X), X.dtype, weights, min(batch_size, len(X)), seed)
     takes_mean = one_of("reduction", reduction, ("mean", "sum")) == "mean"
     scale: float | str | None = None if takes_mean else "sum"
     if sampler == "poisson":  # what is expected, where the real batch would tell
-        scale = source.examples / (source.batch_size * (source.total_weight if takes_mean else 1.0))
+        total = population.total_weight if takes_mean else 1.0
+        scale = population.examples / (population.batch_size * total)
     elif weighs(sampler):
-        scale = (1.0 if takes_mean else source.total_weight) / source.batch_size
+        scale = (1.0 if takes_mean else population.total_weight) / population.batch_size
     draw: Any = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
     if weighs(sampler):
         draw = partial(weighted, draw)
-    return {"batch_size": batch_size, "sampler": partial(draw, source), "scale": scale}
+    return {"batch_size": batch_size, "sampler": partial(draw, population), "scale": scale}
 
 
-def _full_batches(source: Source, training: Any) -> Array:
+def _full_batches(population: Population, training: Any) -> Array:
     """Where batches begin if even the last is full."""
-    return np.arange(training.batches + 1) * source.batch_size
+    return np.arange(training.batches + 1) * population.batch_size
 
 
 def _gaps(draws: Array, miss: float) -> Array:

@@ -32,17 +32,9 @@ class State:
     example_norms: Array | None = None
     probabilities: Array | None = None
 
-    def __post_init__(self) -> None:
-        for name in "step", "epoch", "batch":
-            setattr(self, name, integer(name, getattr(self, name), 0, STEPS))
-        self.loss_sum = real("loss_sum", self.loss_sum, -inf)
-        self.weight_sum = real("weight_sum", self.weight_sum)
-        for name in "variance_sum", "signal_sum":  # squares of gradients may have overflowed
-            setattr(self, name, float(getattr(self, name)))
-
     @classmethod
     def of(cls, training: Any) -> Self:
-        """The state of a training, copied."""
+        """The state of a training, copied and not checked: no error may come before another."""
         return cls(**{field.name: getattr(training, field.name) for field in fields(cls)})
 
     def put_into(self, training: Any, examples: int) -> None:
@@ -54,7 +46,13 @@ class State:
             setattr(training, field.name, value)
 
     def check(self, dtype: str, examples: int) -> None:
-        """Raise ValueError unless a training with this dtype and so many examples could be here."""
+        """Refuse what comes from a file, unless a training on so many examples could be here."""
+        for name in "step", "epoch", "batch":
+            setattr(self, name, integer(name, getattr(self, name), 0, STEPS))
+        self.loss_sum = real("loss_sum", self.loss_sum, -inf)
+        self.weight_sum = real("weight_sum", self.weight_sum)
+        for name in "variance_sum", "signal_sum":  # squares of gradients may have overflowed
+            setattr(self, name, float(getattr(self, name)))
         if self.theta.dtype != dtype:
             raise ValueError(f"theta has dtype {self.theta.dtype}, expected {dtype}")
         if np.isnan(self.slots).any():  # while squares of gradients may have become infinite

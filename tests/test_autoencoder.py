@@ -99,7 +99,7 @@ def test_the_first_step_of_a_trainer_follows_the_gradient_of_its_seed(autoencode
 
 
 def test_validation_is_the_mean_of_the_losses_in_parts_too(autoencoder, X, monkeypatch):
-    monkeypatch.setattr("fastbatch.trainer.EVALUATION", 7 * autoencoder.n_parameters)
+    monkeypatch.setattr("fastbatch.trainer.validation.EVALUATION", 7 * autoencoder.n_parameters)
     trainer = fb.Trainer(autoencoder, fb.SGD(0.1), batch_size=9)
     (record,) = trainer.fit(X, X, validation=(X, X))
     losses = autoencoder.losses(trainer.theta, X, X)

@@ -10,6 +10,7 @@ import pytest
 
 import fastbatch as fb
 from fastbatch import run
+from fastbatch.trainer.validation import Validation
 
 EPOCHS, BATCHES = 4, 6  # 90 examples, 16 in a batch
 
@@ -113,15 +114,15 @@ def test_an_epoch_whose_used_weights_are_all_zero_has_no_loss(classifier, classe
 def test_interrupted_in_validation_the_epoch_ends_once(
     classifier, classes, uninterrupted, monkeypatch
 ):
-    trainer, evaluate = trainer_for(classifier), fb.Trainer._evaluate
+    trainer, judge = trainer_for(classifier), Validation.judge
 
-    def interrupted(self, *arguments):
-        if self.epoch == 1:
+    def interrupted(self, theta):
+        if trainer.epoch == 1:
             signal.raise_signal(signal.SIGINT)
-        return evaluate(self, *arguments)
+        return judge(self, theta)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fb.Trainer, "_evaluate", interrupted)
+        patch.setattr(Validation, "judge", interrupted)
         with pytest.raises(KeyboardInterrupt):
             trainer.fit(*classes, epochs=EPOCHS, validation=classes)
     assert (trainer.epoch, trainer.step, len(trainer.history)) == (1, 12, 1)

@@ -178,7 +178,7 @@ def test_a_checkpoint_keeps_them(classifier, classes, tmp_path):
 def test_a_checkpoint_from_before_there_were_metrics_loads(
     classifier, classes, tmp_path, monkeypatch
 ):
-    from fastbatch import trainer as module
+    from fastbatch.trainer import saving as module
 
     trainer = fb.Trainer(classifier)
     trainer.fit(*classes)

@@ -57,7 +57,7 @@ def included(sampler, examples, batch_size, epochs, **options):
 
 
 def test_purposes_are_counted_as_the_backends_count_them():
-    assert samplers._SAMPLES == philox.SAMPLES
+    assert samplers.SAMPLES == philox.SAMPLES
 
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, prefer_last])
@@ -485,8 +485,19 @@ def test_training_backwards_is_training_on_reversed_data(backend):
     np.testing.assert_array_equal(backwards.theta, reverse.theta)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "uint64", ">i8"])
+def test_an_order_of_any_integers_will_do(dtype):
+    batches = epoch_of(samplers.Order(lambda N, epoch: np.arange(N, dtype=dtype)[::-1]), 3, 2)
+    assert batches.rows.dtype == np.dtype("int64") and batches.rows.tolist() == [2, 1, 0]
+
+
 @pytest.mark.parametrize(
-    "rows", [[0, 1], [0, 1, 1], [0, 1, 3], [-1, 0, 1], [0.0, 1.0, 2.0], [[0, 1, 2]]], ids=str
+    "rows",
+    [
+        *([0, 1], [0, 1, 1], [0, 1, 3], [-1, 0, 1], [0.0, 1.0, 2.0], [[0, 1, 2]]),
+        *([0, 1, 10**13], [0, 1, 2**64 - 1]),
+    ],
+    ids=str,
 )
 def test_an_order_that_is_none_is_refused(rows):
     with pytest.raises(ValueError, match="each of the numbers 0 to 2 once"):

@@ -149,7 +149,7 @@ def test_validation_agrees_with_scikit_learn(
 
 def test_validation_in_parts_is_the_same(classifier, classes, monkeypatch):
     expected = fitted(classifier, classes, validation=classes)
-    monkeypatch.setattr("fastbatch.trainer.EVALUATION", 7 * classifier.n_parameters)
+    monkeypatch.setattr("fastbatch.trainer.validation.EVALUATION", 7 * classifier.n_parameters)
     found = fitted(classifier, classes, validation=classes)
     for one, other in zip(found.history, expected.history, strict=True):
         assert one.validation_loss == other.validation_loss
@@ -202,6 +202,8 @@ def test_state_arrays_are_a_copy_and_can_be_set(backend):
     np.testing.assert_array_equal(disturbed.theta, plain.theta)
     with pytest.raises(ValueError, match=r"slots must have shape \(1, 8\), found \(8,\)"):
         plain.slots = np.zeros(8)
+    with pytest.raises(ValueError, match="slots hold NaN"):
+        plain.slots = plain.slots * np.nan
 
 
 def test_theta_is_a_copy_and_can_be_set(classifier, classes):
@@ -228,6 +230,20 @@ def test_fit_within_fit_is_refused(classifier, classes):
     with pytest.raises(RuntimeError, match="this trainer is running already"):
         trainer.fit(*classes, callbacks=[lambda trainer, record: trainer.fit(*classes)])
     assert len(trainer.fit(*classes)) == 1
+
+
+def test_an_error_amid_an_epoch_is_not_hidden_by_a_sum_of_weights_that_overflows():
+    net = fb.Network([fb.Dense(1)], 1, "squared_error", "float64", "reference")
+    trainer = fb.Trainer(net, fb.SGD(), theta=[1, 0])
+
+    def broken():
+        yield from [([[1.0]], [1.0], [1e308])] * 2
+        raise LookupError
+
+    for _ in range(2):  # it is not taken to be running, either
+        with pytest.raises(LookupError):
+            trainer.fit(batches=broken)
+    assert trainer.step == 2
 
 
 def test_another_optimizer_must_keep_as_much_state(classifier, classes):

@@ -183,7 +183,7 @@ def test_parameters_may_be_changed_between_steps(slices_of_one_step):
 
 
 def test_the_seconds_of_an_epoch_leave_callbacks_out(classifier, classes, monkeypatch):
-    from fastbatch import trainer as module
+    from fastbatch.trainer import epochs as module
 
     times = iter(np.arange(1e3))
     monkeypatch.setattr(module, "perf_counter", lambda: next(times))
