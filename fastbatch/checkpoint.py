@@ -25,7 +25,9 @@ from fastbatch.schedules import SCHEDULES
 
 Tensors = Mapping[str, NDArray[Any]]
 
-FORMAT = 1
+# One more for each option that decides about results, which an older fastbatch would pass over:
+# 2 came with `l2`.
+FORMAT = 2
 _KINDS: tuple[type[Any], ...] = (
     Network,
     Dense,
@@ -116,11 +118,14 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         description = dict(json.loads(text, object_pairs_hook=_distinct))
     except UNREADABLE as error:
         raise CheckpointError(f"{path} has no description that can be read: {error!r}") from error
-    if description.pop("format", None) != FORMAT:
+    found = description.pop("format", None)
+    if found not in range(1, FORMAT + 1):
         raise CheckpointError(
-            f"{path} has another format than {FORMAT}, which is all that this fastbatch can read: "
-            "upgrade fastbatch"
+            f"{path} has format {found!r}, expected one of 1 to {FORMAT}, which this fastbatch can "
+            "read: upgrade fastbatch"
         )
+    if found == 1:
+        description.setdefault("l2", 0.0)
     return tensors, description
 
 
