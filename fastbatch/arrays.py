@@ -28,11 +28,11 @@ def numeric(name: str, values: ArrayLike) -> Array:
             f"{name} must be a dense array, found {type(values).__name__}: use {name}.toarray()"
         )
     array = _array(name, values)
-    _check_real(name, array.dtype)
+    check_real(name, array.dtype)
     return array
 
 
-def _check_real(name: str, dtype: Any) -> None:
+def check_real(name: str, dtype: Any) -> None:
     """Refuse what is no real number."""
     if dtype.kind not in "fiub":
         cure = {
@@ -140,12 +140,12 @@ def matrix(name: str, values: ArrayLike, columns: int, dtype: str, *, finite: bo
 
 
 def _sparse_matrix(name: str, values: Any, columns: int, dtype: str, finite: bool) -> Any:
-    _check_real(name, values.dtype)
+    check_real(name, values.dtype)
     _check_columns(name, values.shape, columns)
     rows = sparse.rows(name, values)
     data = native(rows.data, dtype)
     if finite:
-        check_finite(name, data, rows.data, partial(sparse.place, rows))
+        check_finite(name, data, rows.data, partial(sparse.row_and_column, rows))
     return replace(rows, data=data)
 
 

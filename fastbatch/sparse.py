@@ -33,6 +33,8 @@ def rows(name: str, values: Any) -> SparseRows:
     """
     compressed = values if isinstance(values, SparseRows) else values.tocsr()
     data = np.asarray(compressed.data)
+    if data.ndim != 1:
+        raise ValueError(f"{name}.data must be a vector, found {data.ndim} dimensions: {_CURE}")
     indices = _integers(f"{name}.indices", compressed.indices)
     indptr = _integers(f"{name}.indptr", compressed.indptr).astype(np.int64, copy=False)
     examples, columns = compressed.shape
@@ -52,7 +54,7 @@ def rows(name: str, values: Any) -> SparseRows:
     return SparseRows(ordered.data, ordered.indices, indptr, columns)
 
 
-def place(compressed: SparseRows, number: int) -> tuple[int, int]:
+def row_and_column(compressed: SparseRows, number: int) -> tuple[int, int]:
     """Row and column of one of the numbers."""
     row = compressed.indptr.searchsorted(number, side="right") - 1
     return int(row), int(compressed.indices[number])

@@ -114,9 +114,15 @@ class Plan:
         """Number of parameters, P."""
         return sum(layer.size for layer in self.layers)
 
+    def skips_zeros(self, X):
+        """Whether the first layer does without the zeros of `X`: not where it is partly dropped."""
+        first = self.layers[0]
+        dropped = self.dropping and isinstance(first, DropoutOp) and first.dropped > 0
+        return isinstance(X, SparseRows) and not dropped
+
     def products(self, X):
         """About how many multiply-adds an example of `X` takes on its way to the outputs."""
-        if not isinstance(X, SparseRows):
+        if not self.skips_zeros(X):
             return self.size
         stored = int(X.indptr[-1] - X.indptr[0])
         zeros = self.inputs - stored // max(len(X), 1)

@@ -35,6 +35,12 @@ def damaged(**parts):
     return matrix
 
 
+def in_pairs():
+    matrix = csr_array(X)
+    matrix.data = np.column_stack([matrix.data, matrix.data])
+    return matrix
+
+
 def answers(net, X):
     """What all methods of a network say of the examples."""
     theta = net.init(seed=0)
@@ -82,6 +88,7 @@ def test_as_much_is_dropped_of_them_as_of_the_dense_examples(backend):
     net = fb.Network(layers, 30, "cross_entropy", backend=backend)
 
     def found(X):
+        yield from answers(net, X)
         yield from answers(net.with_dropout(1), X)
         trainer = fb.Trainer(net, batch_size=13)
         trainer.fit(X, Y, epochs=2, validation=(X, Y))
@@ -120,9 +127,14 @@ def test_the_reference_takes_them_too(what):
 
 
 def test_batches_of_them_give_the_bits_of_dense_batches(backend):
-    def trained(X):
+    def trained(some):
         trainer = fb.Trainer(network(backend), batch_size=20)
-        trainer.fit(batches=[(X[:20], Y[:20]), (X[20:37], Y[20:37], WEIGHTS[20:37])], epochs=2)
+        batches = [
+            (some[:20], Y[:20]),
+            (some[20:37], Y[20:37], WEIGHTS[20:37]),
+            (X[37:50], Y[37:50]),
+        ]
+        trainer.fit(batches=batches, epochs=2)
         return trainer.theta
 
     expected = trained(X)
@@ -233,6 +245,7 @@ DAMAGED = {
     "an end too far": (damaged(indptr=(-1, LAST + 1)), rf"goes from 0 to {LAST + 1}, .* {LAST}"),
     "a negative start": (damaged(indptr=(0, -1)), rf"goes from -1 to {LAST}"),
     "a row that falls": (damaged(indptr=(5, 10**6)), r"falls from 1000000 to \d+ in row 5"),
+    "numbers in pairs": (in_pairs(), r"X\.data must be a vector, found 2 dimensions"),
     "not a number": (damaged(data=(LAST - 1, np.nan)), r"X\[59, \d+\] is nan, expected finite"),
 }
 

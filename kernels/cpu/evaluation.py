@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..plan import SparseRows
 from .job import EXAMPLE_GRADIENTS, FACTORS, INNER_PRODUCTS, LOSSES, NORMS, OUTPUTS, TRAIN
 from .session import Session
 from .threads import get_threads
@@ -19,8 +18,7 @@ def _session(plan, X, *arguments):
     """A session, the same one again if this thread has asked before: setting up takes time."""
     if not hasattr(_kept, "session"):
         _kept.session = lru_cache(maxsize=4)(Session)
-    sparse = isinstance(X, SparseRows)
-    session = _kept.session(plan, get_threads(), *arguments, sparse=sparse)
+    session = _kept.session(plan, get_threads(), *arguments, sparse=plan.skips_zeros(X))
     session.take_noise_of(plan)
     return session
 

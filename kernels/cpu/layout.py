@@ -74,7 +74,7 @@ def round_up(n, multiple):
 class Layout:
     """Tables and places for `plan`; sizes count elements of its dtype, places start at 0.
 
-    If `sparse`, the first layer reads the rows of a sparse X where they lie, unless some of that is
+    If `sparse`, the first layer reads the rows of a sparse X where they lie; nothing of that may be
     dropped.
     """
 
@@ -99,8 +99,7 @@ class Layout:
             row["input_stride"], row["stride"] = self._stride(op.inputs), self._stride(op.outputs)
             row["panels"] = self._panels(op.outputs)
             row["first_group"] = number * NOISE_GROUPS
-        self.sparse = bool(sparse and not self.layers[0]["dropped"])
-        self.layers[0]["sparse"] = self.sparse
+        self.sparse = self.layers[0]["sparse"] = sparse
         self._dense = [row for row in self.layers if row["kind"] == DENSE]
         self._packed_shapes = []  # place, shape of the panels, place in the flat order, widths
         weights = flat = first_row = blocks = 0

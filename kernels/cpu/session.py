@@ -92,12 +92,11 @@ class Session:
         self._size(batch_size, more)
         self._place(batch_size is None)
         draws = GAUSSIAN_SAMPLE in layout.layers["kind"]
-        demanded = _SAMPLING * draws + _SPARSE * layout.sparse
+        drops = bool(layout.layers["dropped"].any())
+        demanded = _SAMPLING * draws + ("drop",) * drops + _SPARSE * layout.sparse
         for name in SUBROUTINES:
             if name not in _ON_DEMAND or name in demanded:
                 self._compile(name)
-        if layout.layers["dropped"].any():
-            self._compile("drop")
         self._team = _aligned_zeros(words_for(max_workers), np.dtype(np.int64))
         job["team"], job["give_way"] = _address(self._team), atomics.YIELD
         job["sleep"] = atomics.SLEEP

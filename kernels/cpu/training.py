@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..plan import Batches, SparseRows
+from ..plan import Batches
 from .job import BY_COUNT, BY_WEIGHT, GIVEN, TRAIN
 from .session import Session
 from .threads import get_threads
@@ -68,13 +68,23 @@ class Training:
         self._sampler = sampler
         self._weights = weights
         self._batches, self._batches_epoch = Batches(), None  # and the epoch that they are of
+        self._recorded = dict.fromkeys(("example_losses", "example_norms"))
+        for name, asked in ("example_losses", "losses"), ("example_norms", "gradient_norms"):
+            if asked in monitor:
+                self._recorded[name] = np.full(len(X), np.nan, plan.dtype)
+        self._options = plan, optimizer, scale, clip, noise, l2, monitor
+        self._session = self._session_for_data()
+
+    def _session_for_data(self):
+        """A session for data of the kind at hand, sparse or dense."""
+        plan, optimizer, scale, clip, noise, l2, monitor = self._options
         # Of batches that differ in size few have more than six standard deviations more.
-        more = 0 if sampler is None else math.isqrt(36 * batch_size)
-        sparse = isinstance(X, SparseRows)
-        self._session = session = Session(
-            plan, get_threads(), batch_size, optimizer, more=more, sparse=sparse
+        more = 0 if self._sampler is None else math.isqrt(36 * self._batch_size)
+        sparse = plan.skips_zeros(self._data[0])
+        session = Session(
+            plan, get_threads(), self._batch_size, optimizer, more=more, sparse=sparse
         )
-        session.bind(TRAIN, X, y, weights)
+        session.bind(TRAIN, *self._data)
         job = session.job
         job["scaling"] = {None: BY_WEIGHT, "sum": BY_COUNT}.get(scale, GIVEN)
         if job["scaling"] == GIVEN:
@@ -85,12 +95,10 @@ class Training:
             session.add_noise(*noise)
         job["l2"] = l2
         job["noise_scale"] = "noise_scale" in monitor
-        self._recorded = dict.fromkeys(("example_losses", "example_norms"))
-        for name, asked in ("example_losses", "losses"), ("example_norms", "gradient_norms"):
-            if asked in monitor:
-                self._recorded[name] = np.full(len(X), np.nan, plan.dtype)
-                job[name] = self._recorded[name].ctypes.data
+        for name, values in self._recorded.items():
+            job[name] = 0 if values is None else values.ctypes.data
         job["norm_columns"] = 1
+        return session
 
     step = _entry("step", int, "Steps done in all.")
     loss_sum = _entry("loss_sum", float, "Weighted losses of this epoch so far, summed.")
@@ -140,7 +148,13 @@ class Training:
         batch = self.batch
         self._data, self._first_batch = (X, y, weights), first_batch
         self._weights = weights
-        self._session.rebind(X, y, weights)
+        layout = self._session.layout
+        if layout.plan.skips_zeros(X) == layout.sparse:
+            self._session.rebind(X, y, weights)
+        else:
+            values, state = self._values(), self._session.state
+            self._session = self._session_for_data()
+            self._put(values, state)
         self._take(Batches(rows), self._batches_epoch)
         self.batches = first_batch - (-len(X) // self._batch_size)
         self.batch = batch
@@ -181,15 +195,21 @@ class Training:
 
     def snapshot(self):
         """Copy of everything that a step changes."""
-        values = {name: getattr(self, name) for name in _CHANGING}
         data = self._data, self._first_batch
-        return values, self._session.state.copy(), (self._batches, self._batches_epoch), data
+        batches = self._batches, self._batches_epoch
+        return self._values(), self._session.state.copy(), batches, data
 
     def restore(self, snapshot):
         """Stand again where `snapshot` was taken."""
-        values, self._session.state[...], batches, (data, first_batch) = snapshot
-        if data is not self._data:
-            self.rebind(*data, first_batch=first_batch)
+        values, state, batches, (data, first_batch) = snapshot
+        self.rebind(*data, first_batch=first_batch)
         self._take(*batches)
+        self._put(values, state)
+
+    def _values(self):
+        return {name: getattr(self, name) for name in _CHANGING}
+
+    def _put(self, values, state):
+        self._session.state[...] = state
         for name, value in values.items():
             setattr(self, name, value)

@@ -32,8 +32,9 @@ def start(kernels, run, dtype, X, y, weights):
 
 
 def on_nothing(kernels, run, dtype):
-    _, X, _, _ = run.data(dtype)
-    return start(kernels, run, dtype, X[:0], None, None)
+    """As a trainer begins, before it has seen whether rows are sparse."""
+    nothing = np.empty((0, run.case.plan(dtype).inputs), dtype)
+    return start(kernels, run, dtype, nothing, None, None)
 
 
 def parts(run, dtype):
@@ -94,6 +95,44 @@ def test_it_goes_back_to_a_snapshot_of_an_earlier_part(kernels, name, dtype):
     after = state(training)
     training.rebind(*second)
     finish(training)
+    training.restore(snapshot)
+    assert state(training) == before
+    finish(training)
+    assert state(training) == after
+
+
+@each_dtype
+@pytest.mark.parametrize("name", ["sparse", "sparse blocks"])
+def test_parts_may_be_sparse_and_dense_by_turns(name, dtype):
+    """Each kind has a session of its own, which begins where the one before ended."""
+    run = RUNS[name]
+    _, *data = run.data(dtype)
+    whole, fed = start(cpu, run, dtype, *data), on_nothing(cpu, run, dtype)
+    finish(whole)
+    for number, (X, *rest) in enumerate(parts(run, dtype)):
+        is_sparse = number % 2 == 0
+        if not is_sparse:
+            X = reference.sparse.examples(X).toarray()
+            snapshot, before = fed.snapshot(), state(fed)
+        fed.rebind(X, *rest)
+        assert fed._session.layout.sparse == is_sparse
+        finish(fed)
+    assert state(fed) == state(whole)
+    fed.restore(snapshot)
+    assert state(fed) == before
+
+
+@pytest.mark.parametrize("kernels", [cpu, reference], ids=["cpu", "reference"])
+def test_it_goes_back_from_the_next_epoch_on_the_same_data(kernels):
+    run = RUNS["classes"]
+    *_, last = parts(run, "float32")
+    training = on_nothing(kernels, run, "float32")
+    training.batch = last[-1]
+    training.rebind(*last)
+    snapshot, before = training.snapshot(), state(training)
+    finish(training)
+    after = state(training)
+    training.next_epoch()
     training.restore(snapshot)
     assert state(training) == before
     finish(training)

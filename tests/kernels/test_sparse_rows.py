@@ -12,7 +12,7 @@ from training_runs import ALL, answers, sparse, train
 from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, reference
 from fastbatch.kernels.cpu import evaluation, session
-from fastbatch.kernels.plan import SparseRows
+from fastbatch.kernels.plan import DropoutOp, SparseRows
 from fastbatch.optimizers import SGD, Adam
 from fastbatch.samplers import sampling
 from fastbatch.verification import DTYPES, Case
@@ -145,17 +145,21 @@ def test_a_row_of_the_weight_that_meets_no_number_is_updated_too(dtype):
 
 
 def test_no_place_is_reserved_for_zeros():
-    """Those of 512 examples, which go through the layers together at least, would take 2 GB."""
-    examples, inputs = 1000, 1_000_000
+    """A workspace has room for 512 examples at least, whose zeros would take 0.2 GB."""
+    examples, inputs = 1000, 100_000
     case = Case("wide", (inputs, 2, 1), ("relu", "identity"), "squared_error", examples)
     plan = case.plan("float32")
     columns = np.arange(examples, dtype=np.int32) * 7
     X = SparseRows(np.ones(examples, np.float32), columns, np.arange(examples + 1), inputs)
     y = np.zeros((examples, 1), np.float32)
-    clip = TREATED["clip"]
-    training = cpu.Training(plan, SGD(0.1), X, y, None, batch_size=examples, clip=clip)
-    evaluating = evaluation._session(plan, X)
-    for used in training._session, evaluating:
+    options = {"batch_size": examples, "clip": TREATED["clip"]}
+    training = cpu.Training(plan, SGD(0.1), X, y, None, **options)
+    fed = cpu.Training(plan, SGD(0.1), np.empty((0, inputs), "float32"), None, None, **options)
+    fed.rebind(X, y, None)
+    layers = DropoutOp(inputs, 0.5), *plan.layers
+    not_dropping = replace(plan, layers=layers, dropping=False)
+    evaluating = [evaluation._session(each, X) for each in (plan, not_dropping)]
+    for used in training._session, fed._session, *evaluating:
         parameters_and_gradient = 2 * used.layout.parameters
         assert len(used.arena) < parameters_and_gradient + 1e6
 
