@@ -106,6 +106,7 @@ class ArraySource:
 def _rows(name: str, values: Any) -> Array | FileRows:
     """What gives rows when it is sliced."""
     if isinstance(values, FileRows):
+        arrays.check_real(name, values.dtype)
         return values
     if isinstance(values, str | Path):
         if Path(values).suffix != ".npy":
@@ -126,7 +127,8 @@ def _member(path: Path, name: str) -> Array | FileRows:
     import zipfile  # 4 ms of `import fastbatch`, and rarely needed
 
     with zipfile.ZipFile(path) as archive:
-        known = [member.removesuffix(".npy") for member in archive.namelist()]
+        files = [file for file in archive.namelist() if file.endswith(".npy")]
+        known = [file.removesuffix(".npy") for file in files]
         info = archive.getinfo(f"{one_of('member', name, known)}.npy")
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)  # of the member's own header: where its lengths stand

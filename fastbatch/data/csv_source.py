@@ -16,6 +16,7 @@ Array = NDArray[Any]
 
 _LINES = 1024  # from one remembered place in the file to the next
 _BYTES = 1 << 20  # looked at in one go when places are sought
+_LONGEST = (1 << 31) - 1  # of what pyarrow parses at once, and so of a line
 
 
 class CSVSource:
@@ -97,7 +98,11 @@ class CSVSource:
         try:
             table = self._csv.read_csv(
                 BytesIO(text),
-                self._csv.ReadOptions(use_threads=False, column_names=self._names),
+                self._csv.ReadOptions(
+                    use_threads=False,
+                    block_size=min(len(text), _LONGEST),
+                    column_names=self._names,
+                ),
                 self._csv.ParseOptions(delimiter=self._delimiter),
                 self._csv.ConvertOptions(include_columns=columns, column_types=kinds),
             )

@@ -102,17 +102,27 @@ def _of_iterable(
 
 
 def _part(batch: Any, check: Check, number: int, batch_size: int, where: str) -> Part:
-    """A user's batch, checked and copied, since an iterable may fill the same arrays again."""
+    """A user's batch, checked, in arrays of its own: an iterable may fill the same ones again."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         raise TypeError(
             f"{where} must be a pair (X, y) or (X, y, sample_weight), found {type(batch).__name__}"
             + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
         )
+    given = (*batch, None)[:3]
     with located(where):
-        X, y, weights = check(batch[0], batch[1], batch[2] if len(batch) > 2 else None)
+        X, y, weights = check(*given)
     if len(X) > batch_size:
         raise ValueError(
             f"{where} has {len(X)} examples, more than this trainer is made for: give it "
             f"batch_size={len(X)} or more"
         )
-    return Part(X.copy(), y.copy(), None if weights is None else weights.copy(), None, number)
+    X, y, weights = map(_kept, (X, y, weights), given)
+    return Part(X, y, weights, None, number)
+
+
+def _kept(converted: Any, given: Any) -> Any:
+    """What stays as it is whatever becomes of what was given: a copy, if it is not one already."""
+    is_copy = isinstance(given, list) or (
+        isinstance(given, np.ndarray) and not np.may_share_memory(converted, given)
+    )
+    return converted if converted is None or is_copy else converted.copy()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastbatch import arrays
 from fastbatch.constraints import one_of
-from fastbatch.data.source import Rows
+from fastbatch.data.source import Rows, located
 
 Array = NDArray[Any]
 
@@ -35,14 +35,17 @@ class Selection:
         if features is None:
             features = [name for name in names if name not in taken]
         self.features = one_or_more(features)
-        self.columns = [*self.features, *taken]
+        self.columns = list(dict.fromkeys([*self.features, *taken]))  # targets may be features
         if not self._targets or not self.features:
             raise ValueError("expected at least one target and one feature, found none")
 
     def check(self, names: Sequence[str], path: Path) -> None:
-        """Refuse a file without one of the columns."""
-        for name in self.columns:
-            one_of(f"column of {path}", name, names)
+        """Refuse a file without one of the columns, or with two of its name."""
+        with located(str(path)):
+            for name in self.columns:
+                one_of("column", name, names)
+                if names.count(name) > 1:
+                    raise ValueError(f"two columns are called {name!r}: rename one of them")
 
     def of(self, table: Any, path: Path) -> Rows:
         """X, y and weights of a pyarrow table."""
@@ -52,7 +55,18 @@ class Selection:
 
     def _matrix(self, table: Any, names: Sequence[str], path: Path) -> Array:
         columns = [
-            arrays.numeric(f"column {name!r} of {path}", table.column(name).to_numpy())
+            arrays.numeric(f"column {name!r} of {path}", _array(table.column(name)))
             for name in names
         ]
         return np.column_stack(columns)
+
+
+def _array(column: Any) -> Array:
+    """A column of a pyarrow table; as float64 where NumPy would have objects for its numbers."""
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_decimal(kind) or (types.is_boolean(kind) and column.null_count):
+        column = column.cast("float64", safe=False)
+    values: Array = column.to_numpy()
+    return values

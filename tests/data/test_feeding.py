@@ -271,22 +271,14 @@ def test_an_iterable_is_passed_over_in_the_thread_of_fit(classifier, classes):
     assert threads == {threading.main_thread()}
 
 
-def test_a_function_s_iterator_is_closed_and_a_user_s_own_is_not(classifier, classes):
-    closed = []
-
-    def batches():
-        try:
-            yield from batches_of(*classes)
-            raise KeyboardInterrupt
-        finally:
-            closed.append(True)
-
-    mine = iter(batches_of(*classes))
-    trainer = trainer_for(classifier)
-    trainer.fit(batches=(batch for batch in mine))
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(batches=batches)
-    assert closed == [True]
+@pytest.mark.parametrize("of_a_function", [True, False])
+def test_a_function_s_iterator_is_closed_and_a_user_s_own_is_not(
+    classifier, classes, of_a_function
+):
+    batches = (batch for batch in batches_of(*classes))
+    feed = (lambda: batches) if of_a_function else batches
+    assert trainer_for(classifier).fit(batches=feed, callbacks=[StopAt(3)]) == []
+    assert (next(batches, None) is None) == of_a_function
 
 
 BAD_FEEDS = [
@@ -408,12 +400,11 @@ def test_arrays_and_batches_may_take_turns(classifier, classes):
     assert (trainer.epoch, trainer.step) == (4, 4 * BATCHES)
 
 
-def test_a_network_with_noise_trains_to_the_same_bits_again(backend, classes, monkeypatch):
-    """Its noise depends on a row's place in the part at hand, also when an epoch goes on."""
+@pytest.mark.parametrize("layer", [fb.GaussianSample(2), fb.Dropout(0.5)])
+def test_a_network_that_draws_trains_to_the_same_bits_again(backend, classes, layer, monkeypatch):
+    """What it draws depends on a row's place in the part at hand, also when an epoch goes on."""
     monkeypatch.setattr(run, "SLICE_SECONDS", 0.0)
-    net = fb.Network(
-        [fb.Dense(4), fb.GaussianSample(2), fb.Dense(3)], 4, "cross_entropy", backend=backend
-    )
+    net = fb.Network([fb.Dense(4), layer, fb.Dense(3)], 4, "cross_entropy", backend=backend)
     known, trainer = trainer_for(net), trainer_for(net, interrupting(2))
     known.fit(batches=stream_of(classes), epochs=2)
     with pytest.raises(KeyboardInterrupt):

@@ -57,7 +57,7 @@ def test_closing_ends_the_thread(taken):
     assert threading.active_count() == before
 
 
-def test_closing_waits_for_the_item_that_is_being_made():
+def test_closing_waits_for_the_item_that_is_being_made(monkeypatch):
     reading, go_on, done = threading.Event(), threading.Event(), []
 
     def items():
@@ -68,9 +68,7 @@ def test_closing_waits_for_the_item_that_is_being_made():
 
     prefetch = Prefetch(items())
     reading.wait()
-    closing = threading.Thread(target=prefetch.close)
-    closing.start()
-    assert not done
-    go_on.set()
-    closing.join()
+    join = prefetch._thread.join
+    monkeypatch.setattr(prefetch._thread, "join", lambda: (go_on.set(), join()))
+    prefetch.close()
     assert done

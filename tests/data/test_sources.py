@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+import zipfile
+from decimal import Decimal
 
 import numpy as np
 import psutil
@@ -149,6 +151,29 @@ def test_columns_are_chosen_by_name(folder):
         assert weights is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [(ParquetSource, "one.parquet"), (CSVSource, "data.csv")]
+)
+def test_a_column_may_be_feature_and_target(folder, kind, name):
+    found, targets, _ = kind(folder / name, target=["c", "a"], features=["a", "b"]).read(1, 3)
+    np.testing.assert_array_equal(found, X[1:3, :2])
+    np.testing.assert_array_equal(targets, X[1:3, [2, 0]])
+
+
+def test_decimals_and_truth_values_with_gaps_are_numbers(folder):
+    path = table(folder / "t.parquet", x=[Decimal("1.5"), Decimal("-0.25")], y=[True, None])
+    found, targets, _ = ParquetSource(path, "y").read(0, 2)
+    np.testing.assert_array_equal(found, [[1.5], [-0.25]])
+    np.testing.assert_array_equal(targets, [1, np.nan])
+
+
+def test_lines_may_be_long(folder):
+    """Longer than what pyarrow parses at once unless it is told to."""
+    lines = ["x,note,y", *(f"{row},{'-' * (3 << 20)},{row}" for row in range(3))]
+    source = CSVSource(write(folder / "t.csv", "\n".join(lines)), "y", ["x"])
+    assert source.read(0, 3)[1].tolist() == [0, 1, 2]
+
+
 def test_a_row_group_is_decoded_once_for_one_read_after_the_other(folder, monkeypatch):
     source = ParquetSource(folder / "one.parquet", **COLUMNS)
     of, decoded = source._selection.of, []
@@ -175,6 +200,21 @@ def table(path, **columns):
     return path
 
 
+def twice(path, name):
+    """A file with two columns of one name, and targets."""
+    pq.write_table(pa.table([pa.array([1.0])] * 3, names=[name, name, "y"]), path)
+    return path
+
+
+def zipped(path, note=None, **members):
+    """An .npz file, with a note that is no array."""
+    np.savez(path, **members)
+    if note is not None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("note", note)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -195,12 +235,32 @@ def table(path, **columns):
             "unknown member 'x': .*known are X, y, w",
         ),
         (
+            lambda f: ArraySource.from_npz(zipped(f / "t.npz", X=Y.astype("S4"), y=Y), "X"),
+            TypeError,
+            r"X must hold real numbers, found dtype \|S4",
+        ),
+        (
+            lambda f: ArraySource.from_npz(zipped(f / "t.npz", y=Y, note="no array"), "note"),
+            ValueError,
+            "unknown member 'note': .*known are y",
+        ),
+        (
             lambda f: ParquetSource(f / "one.parquet", "price"),
             ValueError,
-            "unknown column of .*one.parquet 'price': known are a, y, b, c, w",
+            "one.parquet: unknown column 'price': known are a, y, b, c, w",
         ),
         (lambda f: ParquetSource([], "y"), ValueError, "paths holds no file"),
-        (lambda f: CSVSource(f / "data.csv", "Y"), ValueError, "unknown column of .*data.csv 'Y'"),
+        (lambda f: CSVSource(f / "data.csv", "Y"), ValueError, "data.csv: unknown column 'Y'"),
+        (
+            lambda f: CSVSource(write(f / "t.csv", "x,x,y\n1,2,3\n"), "y"),
+            ValueError,
+            "t.csv: two columns are called 'x': rename one",
+        ),
+        (
+            lambda f: ParquetSource(twice(f / "t.parquet", "x"), "y", ["x"]),
+            ValueError,
+            "t.parquet: two columns are called 'x'",
+        ),
         (lambda f: CSVSource(f / "data.csv", []), ValueError, "at least one target"),
         (lambda f: CSVSource(f / "data.csv", "y", []), ValueError, "at least one target and one"),
         (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from fastbatch.data import ArraySource, Stream
 
@@ -112,7 +113,8 @@ def test_blocks_meet_others_in_each_epoch():
     assert abs(together - epochs * share) < 5 * (epochs * share * (1 - share)) ** 0.5
 
 
-def test_a_source_says_where_its_pieces_begin():
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_source_says_where_its_pieces_begin(shuffle):
     class InPieces(ArraySource):
         bounds = np.array([0, 7, 8, 30])
         asked = ()
@@ -122,14 +124,15 @@ def test_a_source_says_where_its_pieces_begin():
             return super().read(start, stop)
 
     source = InPieces(np.zeros((30, 1)), np.arange(30))
-    stream = Stream(source, 5)
-    source.asked = ()
-    list(stream.parts(0))
-    assert sorted(source.asked) == [(0, 7), (7, 8), (8, 30)]
-    stream = Stream(source, 5, block_size=15)
-    source.asked = ()
-    list(stream.parts(0))
-    assert sorted(source.asked) == [(0, 15), (15, 30)]
+    for options, expected in (
+        ({}, [(0, 7), (7, 8), (8, 30)]),
+        ({"block_size": 15}, [(0, 15), (15, 30)]),
+    ):
+        stream = Stream(source, 5, shuffle=shuffle, **options)
+        source.asked = ()
+        list(stream.parts(0))
+        assert sorted(source.asked) == expected
+        assert shuffle or list(source.asked) == expected
 
 
 def test_sizes_follow_from_how_many_numbers_a_row_has():
@@ -156,9 +159,18 @@ class TooFew(ArraySource):
         return super().read(start, max(stop - 1, 1))
 
 
+class Sparse:
+    def __len__(self):
+        return 3
+
+    def read(self, start, stop):
+        return csr_array((stop - start, 2)), np.zeros(stop - start), None
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
+        (lambda: Stream(Sparse(), 1), TypeError, r"source gives sparse rows \(csr_array\), which"),
         (lambda: Stream(np.zeros((3, 2)), 1), TypeError, "source must have read.* found ndarray"),
         (lambda: Stream([1], 1), TypeError, r"make it an ArraySource\(X, y\)"),
         (lambda: Stream(NoRows(), 1), ValueError, "source has no rows"),
