@@ -14,6 +14,8 @@ from fastbatch.constraints import integer, one_of, real
 RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 ACTIVATIONS = ("identity", *RECTIFIERS, "sigmoid", "tanh")
 
+_WIDEST = 1 << 22  # beyond it masks would be those of the next Dropout, two layers on
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -175,6 +177,10 @@ class Dropout:
 
     def operation(self, inputs: int) -> DropoutOp:
         """The layer as the backends see it, for examples of width `inputs`."""
+        if inputs > _WIDEST:
+            raise ValueError(
+                f"{self} takes at most {_WIDEST} inputs, found {inputs}: put it behind a Dense"
+            )
         return DropoutOp(inputs, self.rate)
 
     def initial(

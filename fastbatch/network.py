@@ -262,6 +262,7 @@ class Network(PerExampleQuantities):
 
         He uniform where rectifiers follow, else Glorot uniform, and zero biases (`Dense.initial`
         names the sources); Philox, keyed by seed and layer, so every backend gives the same.
+        `Dropout` is not counted: with it and without, a network begins the same.
 
         Parameters
         ----------
@@ -280,11 +281,12 @@ class Network(PerExampleQuantities):
         """
         seed = integer("seed", seed, 0, SEEDS)
         kernels = backends.load(self.backend)
-        named = {}
+        named, stream = {}, 0
         for index, (layer, operation) in enumerate(zip(self.layers, self.plan.layers, strict=True)):
-            uniform = partial(kernels.uniform, seed=seed, stream=index)
+            uniform = partial(kernels.uniform, seed=seed, stream=stream)
             for name, values in layer.initial(operation.inputs, uniform).items():
                 named[f"{index}.{name}"] = values
+            stream += not isinstance(layer, Dropout)
         return self.flatten(named)
 
     def unflatten(self, theta: ArrayLike) -> dict[str, Array]:

@@ -149,6 +149,12 @@ def test_a_part_of_a_network_may_begin_with_dropout(net, plain, data):
         net.part(0, 3)
 
 
+def test_a_layer_so_wide_that_another_would_have_its_masks_is_refused():
+    assert fb.Network([fb.Dropout(0.5), fb.Dense(1)], 1 << 22, "huber").inputs == 1 << 22
+    with pytest.raises(ValueError, match=r"Dropout\(rate=0.5\) takes at most 4194304 inputs"):
+        fb.Network([fb.Dropout(0.5), fb.Dense(1)], (1 << 22) + 1, "huber")
+
+
 def test_losses_and_gradients_are_right_on_average(backend):
     """Within chance of the closed form: ``|W (m x) + b - y|^2`` grows by the variance of m."""
     rate, n = 0.3, 20_000

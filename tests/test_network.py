@@ -62,6 +62,17 @@ def test_init_depends_on_the_seed_alone(classifier):
     np.testing.assert_array_equal(wide.init(seed=7).astype(np.float32), classifier.init(seed=7))
 
 
+def test_with_dropout_and_without_a_network_begins_the_same(backend):
+    sample, layers = fb.GaussianSample(2), [fb.Dense(8, "relu"), fb.Dense(4), fb.Dense(3)]
+    plain = fb.Network([*layers[:2], sample, layers[2]], 4, "huber", backend=backend)
+    drop = fb.Dropout(0.5)
+    thinned = fb.Network(
+        [drop, layers[0], drop, layers[1], sample, drop, layers[2]], 4, "huber", backend=backend
+    )
+    np.testing.assert_array_equal(thinned.init(seed=7), plain.init(seed=7))
+    np.testing.assert_array_equal(thinned.with_dropout(1).init(seed=7), plain.init(seed=7))
+
+
 def test_predictions_and_losses_of_a_hand_worked_case(backend):
     net = linear(backend)
     np.testing.assert_array_equal(net.predict(THETA, X), [[3.0], [4.0], [6.0]])
