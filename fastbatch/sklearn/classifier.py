@@ -72,11 +72,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     class_weight : dict, list of dict, "balanced" or None
         Weights of classes, with which sample weights are multiplied.
     n_threads : int or None
-        How many threads work, of the whole process while this one trains or predicts; results do
-        not depend on it.
+        How many threads work, of the whole process while this one trains or predicts; the fewest
+        that are asked for where several estimators do. Results do not depend on it.
     callbacks : list or tuple of callable
-        Called after each epoch with the `fastbatch.Trainer` and the `fastbatch.EpochRecord`; a true
-        answer ends training. With `early_stopping` the record has validation loss and metric.
+        Called after each epoch of `adam` and `sgd` with the `fastbatch.Trainer` and the
+        `fastbatch.EpochRecord`; a true answer ends training. With `early_stopping` the record has
+        validation loss and metric.
     monitor : list or tuple of str
         What to find out about each example after training: ``"losses"``, ``"gradient_norms"``.
 
@@ -241,19 +242,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool
     ) -> Data:
         X, y = self._read(X, y, reset)
-        found = Labels.of(y)
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._labels, self.classes_ = found, found.classes
-        elif self.warm_start and set(found.classes) != set(self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {found.classes}"
-            )
-        elif len(np.setdiff1d(found.classes, self.classes_)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
-                f"'y' has {found.classes}."
-            )
+        labels = found = Labels.of(y)
+        if hasattr(self, "classes_") and (self.warm_start or incremental):
+            labels = self._labels
+            if self.warm_start and set(found.classes) != set(labels.classes):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {labels.classes}, `y` has {found.classes}"
+                )
+            if len(np.setdiff1d(found.classes, labels.classes)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {labels.classes}."
+                    f" 'y' has {found.classes}."
+                )
         weights = checked_weights(sample_weight, X)
         if self.class_weight is not None:
             if incremental and self.class_weight == "balanced":
@@ -264,7 +265,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             of_classes = compute_sample_weight(self.class_weight, y)
             weights = of_classes if weights is None else weights * of_classes
             weights = checked_weights(weights, X)
-        return Data(X, self._labels.targets(y), weights)
+        data = Data(X, labels.targets(y), weights)
+        self._labels, self.classes_ = labels, labels.classes
+        return data
 
     def _columns(self, y: Array) -> int:
         return self._labels.outputs
@@ -274,9 +277,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _network_loss(self) -> str:
         return "cross_entropy" if self._labels.is_softmax else "binary_cross_entropy"
-
-    def _offsets(self, data: Data) -> Array:
-        return np.zeros(len(data))
 
     def _score(self, outputs: Array, data: Data) -> float:
         """Share of examples all of whose labels are right."""

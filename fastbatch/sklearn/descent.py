@@ -13,6 +13,8 @@ from fastbatch.trainer import Trainer
 Array = NDArray[Any]
 
 _LEAST_RATE = 1e-6  # where scikit-learn's adaptive rate ends
+# Of the first rate: that moves nothing, and a velocity in float32 can be divided by it.
+_STANDSTILL = 1e-15
 
 
 class Descent:
@@ -54,9 +56,7 @@ class Descent:
 
         def next_order(examples: int, epoch: int) -> Array:
             nonlocal rows
-            shuffled = np.arange(examples)
-            random_state.shuffle(shuffled)
-            rows = rows[shuffled]  # of the order before, as theirs
+            rows = rows[random_state.permutation(examples)]  # of the order before, as theirs
             return rows
 
         trainer.sampler = "sequential" if random_state is None else Order(next_order)
@@ -89,7 +89,7 @@ class Descent:
         scikit-learn's velocity has the rate in it, v <- momentum * v - rate * g, and keeps its size
         here; ours is multiplied by the rate at each step.
         """
-        rate = max(rate, 1e-30 * self._first_rate)  # that moves nothing, and can be divided by
+        rate = max(rate, _STANDSTILL * self._first_rate)
         if self.trainer.optimizer.slots:
             self.trainer.slots = self.trainer.slots * (self.learning_rate / rate)
         self.learning_rate = rate

@@ -38,6 +38,7 @@ class Epochs:
         self._examples, self._total, self._validation = len(data), data.total, validation
         self.batches = -(-len(data) // descent.trainer.batch_size)
         self._penalty = objective.penalty(descent.trainer.theta)
+        self._offset = objective.offset(data)
         self.converged = False
 
     def __call__(self, trainer: Trainer, record: EpochRecord) -> bool:
@@ -50,7 +51,8 @@ class Epochs:
         # The sum of those before its steps, as if each step had changed it by the same.
         steps, before = self.batches, self._penalty
         penalties, self._penalty = (steps + 1) / 2 * before + (steps - 1) / 2 * penalty, penalty
-        estimator.loss_ = self._objective.reported(record.loss) + penalties / self._total
+        loss = self._objective.reported(record.loss) + self._offset
+        estimator.loss_ = loss + penalties / self._total
         estimator.loss_curve_.append(estimator.loss_)
         self._say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         improved = self._compare_loss() if self._validation is None else self._compare_score(theta)

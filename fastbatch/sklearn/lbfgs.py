@@ -25,6 +25,7 @@ def minimise(estimator: Any, objective: Objective, theta: Array, data: Data) -> 
     FloatingPointError
         If numbers are not finite there.
     """
+    objective.network.check_examples(data.X, data.y)  # once, for all evaluations
     done = 0
 
     def show(intermediate_result: OptimizeResult) -> None:
@@ -50,7 +51,8 @@ def minimise(estimator: Any, objective: Objective, theta: Array, data: Data) -> 
     if not (np.isfinite(found.fun) and np.isfinite(found.x).all()):
         raise FloatingPointError(f"lbfgs ended at a loss of {found.fun}")
     penalty = objective.penalty(found.x) / data.total
-    estimator.loss_ = objective.reported((found.fun - penalty) / objective.factor) + penalty
+    loss = objective.reported((found.fun - penalty) / objective.factor) + objective.offset(data)
+    estimator.loss_ = loss + penalty
     estimator.n_iter_ = min(int(found.nit), estimator.max_iter)
     if found.status != 0:
         cure = "increase max_iter or max_fun" if found.status == 1 else "scale the data"

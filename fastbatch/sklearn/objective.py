@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlogy
 
 from fastbatch.network import Network
 
@@ -47,11 +48,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Objective:
-    """A network and its penalty; `offset` is added to reported losses, by convention."""
+    """A network and its penalty."""
 
     network: Network
     alpha: float
-    offset: float = 0.0
 
     @property
     def factor(self) -> float:
@@ -71,9 +71,20 @@ class Objective:
             return self.alpha / 2 * float(sum(np.square(part).sum() for part in weights))
 
     def reported(self, loss: Any) -> Any:
-        """A loss, without the penalty, as scikit-learn states it: a mean over numbers predicted."""
+        """Losses as scikit-learn states them, means over numbers predicted, but for `offsets`."""
         outputs = self.network.outputs if self.network.loss == "squared_error" else 1
-        return self.factor * loss / outputs + self.offset
+        return self.factor * loss / outputs
+
+    def offsets(self, y: Array) -> Array:
+        """What scikit-learn's loss of each example has more, whatever is predicted, (N,)."""
+        if self.network.loss != "poisson":
+            return np.zeros(len(y))
+        deviances: Array = (xlogy(y, y) - y).sum(axis=1)
+        return deviances
+
+    def offset(self, data: Data) -> float:
+        """Their weighted mean."""
+        return float(np.average(self.offsets(data.y), weights=data.weights))
 
     def value_and_grad(self, theta: Array, data: Data) -> tuple[float, Array]:
         """The objective over all examples, and its gradient."""

@@ -1,8 +1,7 @@
 """What the classifier and the regressor share: scikit-learn's contract around a network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
@@ -22,7 +21,7 @@ from fastbatch.sklearn.lbfgs import minimise
 from fastbatch.sklearn.objective import Data, Objective, joined, parted
 from fastbatch.sklearn.parameters import CONSTRAINTS
 from fastbatch.sklearn.stochastic import begin_curves, descend
-from fastbatch.threads import get_threads, set_threads
+from fastbatch.sklearn.threads import threads_at_most
 
 Array = NDArray[Any]
 
@@ -97,10 +96,6 @@ class BaseMLP(BaseEstimator, ABC):
         """The loss as a `Network` calls it."""
 
     @abstractmethod
-    def _offsets(self, data: Data) -> Array:
-        """What scikit-learn's loss of each example has more than ours, (N,)."""
-
-    @abstractmethod
     def _score(self, outputs: Array, data: Data) -> float:
         """The score of raw outputs, the higher the better."""
 
@@ -125,23 +120,21 @@ class BaseMLP(BaseEstimator, ABC):
         sizes = self._hidden_sizes()
         for name in self.monitor:
             one_of("monitor", name, MONITORS)
-        if self.dropout and self.solver == "lbfgs":
-            raise ValueError(
-                "dropout needs steps that differ, found solver='lbfgs': take 'adam' or 'sgd'"
-            )
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        data = self._check_examples(X, y, sample_weight, incremental, first)
+        for option, need in ("dropout", "needs steps that differ"), ("callbacks", "need epochs"):
+            if self.solver == "lbfgs" and getattr(self, option):
+                raise ValueError(f"{option} {need}, found solver='lbfgs': take 'adam' or 'sgd'")
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        data = self._check_examples(X, y, sample_weight, incremental, first)
         random_state = check_random_state(self.random_state)
         self.n_outputs_ = self._columns(data.y)
         if first:
             self._initialize([data.X.shape[1], *sizes, self.n_outputs_], data.X.dtype, random_state)
         network = self._network()
         theta = joined(self.coefs_, self.intercepts_)
-        offset = float(np.average(self._offsets(data), weights=data.weights))
-        objective = Objective(network, float(self.alpha), offset)
-        with _threads(self.n_threads):
+        objective = Objective(network, float(self.alpha))
+        with threads_at_most(self.n_threads):
             try:
                 if self.solver == "lbfgs":
                     theta = minimise(self, objective, theta, data)
@@ -196,9 +189,8 @@ class BaseMLP(BaseEstimator, ABC):
         """Look at each example as `monitor` says, with the parameters found."""
         network = objective.network
         if "losses" in self.monitor:
-            losses = network.losses(theta, data.X, data.y)
-            offsets = self._offsets(data) - objective.offset  # of each example, not of their mean
-            self.example_losses_ = objective.reported(losses) + offsets
+            self.example_losses_ = objective.reported(network.losses(theta, data.X, data.y))
+            self.example_losses_ += objective.offsets(data.y)  # whose dtype would be float64
         if "gradient_norms" in self.monitor:
             norms = network.gradient_norms(theta, data.X, data.y)
             self.example_gradient_norms_ = objective.factor * norms
@@ -209,7 +201,7 @@ class BaseMLP(BaseEstimator, ABC):
         X = validate_data(
             self, X, accept_sparse="csr", dtype=(np.float64, np.float32), order="C", reset=False
         )
-        with _threads(self.n_threads):
+        with threads_at_most(self.n_threads):
             return self._network().predict(joined(self.coefs_, self.intercepts_), X)
 
     def _is_stochastic(self) -> bool:
@@ -235,17 +227,3 @@ def checked_weights(sample_weight: Any, X: Array) -> Array | None:
     if not weights.any():
         raise ValueError("sample_weight is zero everywhere: at least one weight must be positive")
     return arrays.sample_weights(weights, X.shape[0], str(X.dtype))
-
-
-@contextmanager
-def _threads(n: int | None) -> Iterator[None]:
-    """Let so many threads work, of this whole process."""
-    if n is None:
-        yield
-        return
-    before = get_threads()
-    set_threads(n)
-    try:
-        yield
-    finally:
-        set_threads(before)

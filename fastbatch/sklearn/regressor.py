@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import xlogy
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
@@ -39,7 +38,8 @@ dropout, n_threads, callbacks, monitor
     coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_, \
 best_validation_score_, n_iter_, t_, n_features_in_, n_layers_, n_outputs_, feature_names_in_, \
 example_losses_, example_gradient_norms_
-        As for `MLPClassifier`; validation scores are R^2.
+        As for `MLPClassifier`; validation scores are R^2. Squared errors of several outputs are
+        stated as their mean, as in scikit-learn, while gradients are those of their sum.
 
     Examples
     --------
@@ -140,13 +140,6 @@ example_losses_, example_gradient_norms_
 
     def _network_loss(self) -> str:
         return self.loss
-
-    def _offsets(self, data: Data) -> Array:
-        """The part of the deviance that no prediction changes."""
-        if self.loss != "poisson":
-            return np.zeros(len(data))
-        parts: Array = (xlogy(data.y, data.y) - data.y).sum(axis=1)
-        return parts
 
     def _score(self, outputs: Array, data: Data) -> float:
         """R^2, averaged over the outputs."""

@@ -21,7 +21,7 @@ _LEVEL = 5  # of warnings: who has called fit
 def begin_curves(estimator: Any) -> None:
     """Let the estimator know of no epoch."""
     early = estimator.early_stopping
-    estimator.loss_curve_ = []
+    estimator.loss_, estimator.loss_curve_ = np.nan, []
     estimator.best_loss_ = None if early else np.inf
     estimator.validation_scores_ = [] if early else None
     estimator.best_validation_score_ = -np.inf if early else None
@@ -114,6 +114,12 @@ def _split(estimator: Any, data: Data, random_state: Any) -> tuple[Data, Data]:
             "The validation set is too small. Increase 'validation_fraction' or the size of your "
             "dataset."
         )
+    for part, done in (training, "trained on"), (validation, "set aside by early_stopping"):
+        if part.total == 0.0:
+            raise ValueError(
+                f"sample_weight is 0 for all examples that would be {done}: give another "
+                "validation_fraction or random_state"
+            )
     return training, validation
 
 

@@ -1,6 +1,8 @@
 """What the estimators offer beyond scikit-learn's, and where they end."""
 
+import threading
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -27,9 +29,11 @@ def assert_same_bits(one, other):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_float32_stays_float32(solver):
-    single = MLPClassifier(8, solver=solver, max_iter=30, random_state=0)
+    monitor = ["losses", "gradient_norms"]
+    single = MLPClassifier(8, solver=solver, max_iter=30, monitor=monitor, random_state=0)
     single.fit(X.astype(np.float32), LEVELS)
-    assert {part.dtype for part in single.coefs_ + single.intercepts_} == {np.dtype(np.float32)}
+    found = *single.coefs_, *single.intercepts_, single.example_losses_
+    assert {part.dtype for part in (*found, single.example_gradient_norms_)} == {np.dtype("f4")}
     assert single.predict_proba(X).dtype == np.float32
     double = MLPClassifier(8, solver=solver, max_iter=30, random_state=0).fit(X, LEVELS)
     assert double.predict_proba(X).dtype == np.float64
@@ -80,6 +84,29 @@ def test_any_number_of_threads_gives_the_same_bits():
     assert fb.get_threads() == before
 
 
+def test_fits_that_overlap_leave_the_threads_that_there_were():
+    before = fb.get_threads()
+    both_train, seen = [threading.Event(), threading.Event()], []
+
+    def wait_for_the_second(trainer, record):
+        both_train[0].set()
+        assert both_train[1].wait(60)
+
+    def outlast_the_first(trainer, record):
+        both_train[1].set()
+        thread.join()
+        seen.append(fb.get_threads())
+
+    options = {"hidden_layer_sizes": 3, "max_iter": 1, "n_threads": 1}
+    first = MLPClassifier(callbacks=[wait_for_the_second], **options)
+    thread = threading.Thread(target=first.fit, args=(X, LEVELS))
+    thread.start()
+    assert both_train[0].wait(60)
+    MLPClassifier(callbacks=[outlast_the_first], **options).fit(X, LEVELS)
+    assert seen == [1]
+    assert fb.get_threads() == before
+
+
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_dropout_depends_on_the_random_state_alone(solver):
     options = {"solver": solver, "max_iter": 3, "dropout": 0.5}
@@ -111,9 +138,16 @@ def test_what_is_dropped_is_scaled_up_for_the_others():
     np.testing.assert_array_equal(estimator.predict(X), 1.0)
 
 
-def test_dropout_needs_steps():
-    with pytest.raises(ValueError, match="dropout needs steps that differ"):
-        MLPClassifier(solver="lbfgs", dropout=0.1).fit(X, LEVELS)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"dropout": 0.1}, "dropout needs steps that differ"),
+        ({"callbacks": [print]}, "callbacks need epochs"),
+    ],
+)
+def test_some_options_are_not_for_lbfgs(options, words):
+    with pytest.raises(ValueError, match=words + ", found solver='lbfgs'"):
+        MLPClassifier(solver="lbfgs", **options).fit(X, LEVELS)
 
 
 def test_callbacks_see_the_trainer_and_may_end_training():
@@ -127,6 +161,12 @@ def test_callbacks_see_the_trainer_and_may_end_training():
     assert estimator.n_iter_ == 3
     assert [(kind, epoch) for kind, epoch, _ in seen] == [(fb.Trainer, n) for n in (1, 2, 3)]
     assert [metric for *_, metric in seen] == pytest.approx(estimator.validation_scores_)
+
+
+def test_a_fit_that_ends_before_its_first_epoch_has_no_loss():
+    estimator = MLPClassifier(callbacks=[fb.callbacks.TimeLimit(0)]).fit(X, LEVELS)
+    assert estimator.n_iter_ == 0
+    assert np.isnan(estimator.loss_)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -243,6 +283,29 @@ def test_logarithms_of_probabilities_are_finite_where_probabilities_vanish():
 def test_what_are_no_labels_is_refused(y, words):
     with pytest.raises(ValueError, match=words):
         MLPClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_negative_counts_are_refused(solver):
+    with pytest.raises(ValueError, match=r"expected targets in \[0, inf\]"):
+        MLPRegressor("poisson", solver=solver).fit(X, X[:, 0])
+
+
+def test_a_fit_that_is_refused_leaves_the_classes_that_there_were():
+    estimator = MLPClassifier(3, max_iter=1).fit(X, LEVELS)
+    with pytest.raises(ValueError, match="expected no negative weights"):
+        estimator.fit(X, X[:, 0] > 0, -np.ones(200))
+    assert set(estimator.predict(X)) <= set(estimator.classes_) == set(LEVELS)
+
+
+def test_both_parts_of_the_examples_need_weight():
+    """Of 200 examples 20 are set aside; here one alone has weight."""
+    said = Counter()
+    for weights in np.eye(200):
+        with pytest.raises(ValueError, match="sample_weight is 0 for all") as error:
+            MLPRegressor(early_stopping=True, random_state=0).fit(X, X[:, 0], weights)
+        said["trained on" in str(error.value)] += 1
+    assert said == {True: 20, False: 180}
 
 
 def test_columns_of_labels_must_stay_as_many():

@@ -94,9 +94,16 @@ def test_weights_are_routed():
     assert set(search.predict(X)) == {"yes"}
 
 
-def test_the_missing_extra_is_named():
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "import sys; sys.modules['sklearn'] = None",
+        "from sklearn.utils import validation; del validation.validate_data",  # as before 1.6
+    ],
+)
+def test_the_missing_extra_is_named(missing):
     code = (
-        "import sys; sys.modules['sklearn'] = None\n"
+        f"{missing}\n"
         "try: import fastbatch.sklearn\n"
         "except ImportError as error: assert 'fastbatch[sklearn]' in str(error)\n"
         "else: raise AssertionError"

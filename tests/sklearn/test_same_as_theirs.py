@@ -78,7 +78,7 @@ def test_parameters_and_losses_go_the_same_way(kind, solver):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", ["binary", "classes", "vectors"])
+@pytest.mark.parametrize("kind", ["binary", "classes", "vectors", "counts"])
 def test_every_option_of_sgd_means_the_same(kind, options):
     ours, theirs = both(kind, **{"solver": "sgd", "max_iter": 15, **options})
     assert_same_parameters(ours, theirs, **CLOSE)
@@ -89,6 +89,17 @@ def test_every_option_of_sgd_means_the_same(kind, options):
         assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_)
     # As if the penalty of an epoch changed evenly.
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=5e-5)
+
+
+def test_a_rate_that_falls_to_nothing_stands_still_as_theirs():
+    """In float32, with gradients of 1e9 and a rate that falls to 151**-20 of the first."""
+    X, y = problem("numbers")
+    options = {"hidden_layer_sizes": [], "solver": "sgd", "learning_rate": "invscaling"}
+    ours, theirs = (
+        kind(power_t=20.0, max_iter=3, random_state=1, **options).fit(np.float32(X), 1e9 * y)
+        for kind in (MLPRegressor, TheirRegressor)
+    )
+    assert_same_parameters(ours, theirs, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["binary", "classes", "labels", "numbers", "vectors", "counts"])
