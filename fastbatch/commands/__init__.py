@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastbatch.commands import doctor, explain, history, inspect, predict, train, verify, warmup
+from fastbatch.commands.fitting import TrainingError
+from fastbatch.commands.output import discard
 from fastbatch.run import DivergenceError
 
 DONE = 0
@@ -58,14 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         argcomplete.autocomplete(parser)
     arguments = parser.parse_args(argv)
+    status = DONE
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print(f"{arguments.prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        discard()
+        return status
+    except TrainingError as failure:
+        print(f"{arguments.prog}: {_message(failure.__cause__)}", file=sys.stderr)
+        return FAILED
     except (OSError, MemoryError, DivergenceError, ValueError, TypeError, ImportError) as error:
         print(f"{arguments.prog}: {_message(error)}", file=sys.stderr)
         return _status(error)
@@ -88,7 +96,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException | None) -> str:
     """One line."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

@@ -40,20 +40,20 @@ def understood(table: Mapping[str, Any], configure: Configure, defaults: Options
     """What the command line would have made of the entries of a table."""
     parser = _Parser()
     configure(parser)
-    positional: list[str] = []
-    options: list[str] = []
+    options: Options = {}
     for key, value in table.items():
         one_of("option", key, map(_key, defaults))
-        words = _words(key, value, defaults[key.replace("-", "_")])
+        name = key.replace("-", "_")
+        is_list = isinstance(defaults[name], list)
+        words = _words(key, value, defaults[name])
         if key == "data":
-            positional = words
+            options[name] = words[0]
         elif isinstance(value, bool):
-            options += [f"--{key}"] * value
-        elif len(words) == 1:
-            options += [f"--{key}={words[0]}"]  # also where it begins with a dash
-        else:
-            options += [f"--{key}", *words]
-    return vars(parser.parse_args([*positional, *options]))
+            options[name] = value
+        else:  # one by one, since each may begin with a dash
+            parsed = [getattr(parser.parse_args([f"--{key}={word}"]), name) for word in words]
+            options[name] = [entry for (entry,) in parsed] if is_list else parsed[0]
+    return options
 
 
 def _words(key: str, value: Any, default: Any) -> list[str]:

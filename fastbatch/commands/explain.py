@@ -1,18 +1,21 @@
 """Show what a mini-batch averages: claims, each put to the test on this machine."""
 
 import argparse
-import io
 import textwrap
 import time
 from collections.abc import Iterator
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from fastbatch.claims import CLAIMS, OF_DIGITS, Claim, Table
+from fastbatch.commands.paths import check_file
+from fastbatch.pictures import need_matplotlib, picture
+from fastbatch.replacement import replacement
 
 LINE = 100
 
@@ -63,8 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
         if number not in CLAIMS:
             known = ", ".join(map(str, CLAIMS))
             raise ValueError(f"no claim {number}, expected some of {known}")
-    if (arguments.html or arguments.pictures) and find_spec("matplotlib") is None:
-        raise ImportError("pictures are drawn with matplotlib: pip install 'fastbatch[plot]'")
+    draws = arguments.html or arguments.pictures
+    if draws:
+        need_matplotlib()
     numbers = arguments.numbers or list(CLAIMS)
     on_digits = sorted(OF_DIGITS.intersection(numbers))
     if on_digits and find_spec("sklearn") is None:
@@ -72,27 +76,23 @@ def run(arguments: argparse.Namespace) -> int:
         raise ImportError(
             f"the digits of claims {which} come with scikit-learn: pip install 'fastbatch[demo]'"
         )
-    folder = Path(arguments.html).parent if arguments.html else Path()
-    if not folder.is_dir():
-        raise ValueError(f"--html {arguments.html}: no such folder, expected an existing one")
+    check_file("--html", arguments.html)
 
     start = time.perf_counter()
     sections, failed = [], []
-    for number in numbers:
-        claim = CLAIMS[number]()
-        print("\n".join(_report(number, claim)), flush=True)
-        if not claim.holds:
-            failed.append(number)
-        name, picture = CLAIMS[number].__name__, ""
-        if arguments.html or arguments.pictures:
-            picture = _picture(name, claim)
-        if picture and arguments.pictures:
-            path = Path(arguments.pictures, f"{name}.svg")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(picture, encoding="utf-8")
-        sections.append("\n".join(_section(number, claim, picture)))
+    with TemporaryDirectory() as scratch:
+        folder = Path(arguments.pictures or scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in numbers:
+            claim = CLAIMS[number]()
+            print("\n".join(_report(number, claim)), flush=True)
+            if not claim.holds:
+                failed.append(number)
+            drawn = _draw(claim, folder / f"{CLAIMS[number].__name__}.svg") if draws else ""
+            sections.append("\n".join(_section(number, claim, drawn)))
     if arguments.html:
-        Path(arguments.html).write_text(PAGE.format(body="\n".join(sections)), encoding="utf-8")
+        with replacement(arguments.html) as new:
+            new.write_text(PAGE.format(body="\n".join(sections)), encoding="utf-8")
         print(f"saved to {arguments.html}")
     verdict = f"DO NOT HOLD: {', '.join(map(str, failed))}" if failed else "all hold"
     count = f"{len(sections)} claim{'s' if len(sections) > 1 else ''}"
@@ -138,13 +138,13 @@ def _text(entry: Any) -> str:
     return f"{entry:,}" if isinstance(entry, int | np.integer) else str(entry)
 
 
-def _section(number: int, claim: Claim, picture: str) -> Iterator[str]:
+def _section(number: int, claim: Claim, drawn: str) -> Iterator[str]:
     """The same as a part of a page."""
     kind = "holds" if claim.holds else "fails"
     yield f"<h2>{number}. {escape(claim.title)}</h2>"
     yield f'<p>{escape(claim.statement)} <span class="{kind}">{_verdict(claim)}</span></p>'
-    if picture:
-        yield picture[picture.index("<svg") :]  # without what belongs to a file of its own
+    if drawn:
+        yield drawn[drawn.index("<svg") :]  # without what belongs to a file of its own
     for table in claim.tables:
         yield f"<table><caption>{escape(table.title)}</caption>"
         yield f"<tr>{''.join(f'<th>{escape(heading)}</th>' for heading in table.headings)}</tr>"
@@ -153,18 +153,10 @@ def _section(number: int, claim: Claim, picture: str) -> Iterator[str]:
         yield "</table>"
 
 
-def _picture(name: str, claim: Claim) -> str:
-    """The picture as SVG, "" if there is none; the same numbers give the same text."""
+def _draw(claim: Claim, path: Path) -> str:
+    """Draw the picture, if there is one, and return it as SVG."""
     if claim.draw is None:
         return ""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
+    with picture(path) as figure:
         claim.draw(figure)
-        for ax in figure.axes:
-            ax.spines[["top", "right"]].set_visible(False)
-        with io.StringIO() as file:
-            figure.savefig(file, format="svg", metadata={"Date": None})
-            return file.getvalue()
+    return path.read_text(encoding="utf-8")

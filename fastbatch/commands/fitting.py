@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,32 @@ from numpy.typing import NDArray
 
 from fastbatch.backends import load
 from fastbatch.callbacks import Callback, Checkpoint, EarlyStopping, TimeLimit
+from fastbatch.commands import configuration, kept
 from fastbatch.commands.doctor import compiled_kernels
 from fastbatch.commands.options import LOGS
+from fastbatch.commands.output import tell
+from fastbatch.commands.paths import best_path
 from fastbatch.commands.stop_signals import StopSignals
 from fastbatch.history import EpochRecord
 from fastbatch.progress import LOG
 from fastbatch.run import DivergenceError
 from fastbatch.trainer import Trainer
 
-Examples = tuple[NDArray[Any], NDArray[Any]]
+Array = NDArray[Any]
+
+
+class TrainingError(Exception):
+    """What went wrong after the first step, as its cause: no mistake in what was asked for."""
 
 
 def fit(
-    chosen: argparse.Namespace, trainer: Trainer, examples: Examples, validation: Examples
+    chosen: argparse.Namespace,
+    trainer: Trainer,
+    training: tuple[Array, Array, Array | None],
+    validation: tuple[Array, Array],
 ) -> None:
-    """Do the epochs that are left, say how it went, and save whatever happens."""
-    callbacks = _callbacks(chosen, trainer)
+    """Do the epochs that are left, save whatever happens, and say how it went."""
+    callbacks = _callbacks(chosen)
     left, step = chosen.epochs - trainer.epoch, trainer.step
     stop = None
     if chosen.patience is not None:
@@ -37,72 +48,88 @@ def fit(
             left = 0
     history: list[EpochRecord] = []
     if left > 0:
-        X, y = examples
-        _compile(trainer, X[:1], y[:1])
-        try:
-            with _lines_shown(), StopSignals() as signals:
-                history = trainer.fit(
-                    X,
-                    y,
-                    epochs=left,
-                    validation=validation,
-                    metrics=chosen.metrics,
-                    callbacks=[*callbacks, signals],
-                    verbose=2,
-                )
-            if signals.received:
-                raise KeyboardInterrupt
-        except (DivergenceError, KeyboardInterrupt, OSError):
-            _save(chosen, trainer)
-            raise
-        except Exception:
-            if trainer.step > step:
-                _save(chosen, trainer)
-            raise
+        history = _train(chosen, trainer, training, validation, callbacks)
+    else:
+        _save(chosen, trainer)
     if history:
         last, seconds = history[-1], sum(record.seconds for record in history)
         steps = trainer.step - step
-        print(
+        tell(
             f"held-out {last.metric_name} {last.validation_metric:.4f}, "
             f"{steps:,} steps in {seconds:.2f} s, {steps / seconds:,.0f} steps/s"
         )
     if trainer.epoch < chosen.epochs:
-        print(f"stopped after {trainer.epoch:,} of {chosen.epochs:,} epochs")
+        tell(f"stopped after {trainer.epoch:,} of {chosen.epochs:,} epochs")
     elif left <= 0:
-        print(f"nothing left to train: {trainer.epoch:,} epochs are done, --epochs asks for more")
+        tell(f"nothing left to train: {trainer.epoch:,} epochs are done, --epochs asks for more")
     if stop is not None and stop.best is not None:
         where = "" if chosen.output is None else f", saved to {best_path(chosen.output)}"
-        print(f"lowest validation loss after epoch {stop.best.epoch:,}{where}")
-    _save(chosen, trainer)
+        tell(f"lowest validation loss after epoch {stop.best.epoch:,}{where}")
 
 
-def _callbacks(chosen: argparse.Namespace, trainer: Trainer) -> list[Callback]:
+def _train(
+    chosen: argparse.Namespace,
+    trainer: Trainer,
+    training: tuple[Array, Array, Array | None],
+    validation: tuple[Array, Array],
+    callbacks: list[Callback],
+) -> list[EpochRecord]:
+    """Do the epochs, and save even if signals or errors end them."""
+    X, y, weights = training
+    _compile(trainer, X[:1], y[:1])
+    step = trainer.step
+    with _lines_shown(), StopSignals() as signals:
+        try:
+            history = trainer.fit(
+                X,
+                y,
+                epochs=chosen.epochs - trainer.epoch,
+                sample_weight=weights,
+                validation=validation,
+                metrics=chosen.metrics,
+                callbacks=[*callbacks, signals],
+                verbose=2,
+            )
+        except BaseException as error:
+            ended = isinstance(error, DivergenceError | KeyboardInterrupt)
+            if ended or trainer.step > step:  # else an older model stays
+                _save(chosen, trainer)
+            raise
+        _save(chosen, trainer)
+    if signals.received and trainer.epoch < chosen.epochs:
+        raise KeyboardInterrupt
+    return history
+
+
+def _callbacks(chosen: argparse.Namespace) -> list[Callback]:
     """What is done after each epoch; the log comes first, so that it lacks none that is saved."""
     callbacks: list[Callback] = []
     if chosen.log is not None:
-        log = LOGS[Path(chosen.log).suffix.lower()](chosen.log)
-        if not trainer.step:  # another run's log
-            log.before_steps(trainer)
-            log.path.write_bytes(b"")
-        callbacks.append(log)
+        callbacks.append(LOGS[Path(chosen.log).suffix.lower()](chosen.log))
     if chosen.patience is not None and chosen.output is not None:
         callbacks.append(Checkpoint(best_path(chosen.output), monitor="validation_loss"))
     if chosen.checkpoint_every is not None:
-        callbacks.append(Checkpoint(chosen.output, chosen.checkpoint_every))
+        callbacks.append(partial(_checkpoint, chosen))
     if chosen.time_limit is not None:
         callbacks.append(TimeLimit(chosen.time_limit))
     return callbacks
 
 
-def best_path(output: str) -> Path:
-    """Where the best model is kept: beside "a.safetensors" there is "a.best.safetensors"."""
-    return Path(output).with_name(f"{Path(output).stem}.best{Path(output).suffix}")
+def _checkpoint(chosen: argparse.Namespace, trainer: Trainer, record: EpochRecord) -> None:
+    if record.epoch % chosen.checkpoint_every == 0:
+        _write(chosen, trainer)
 
 
 def _save(chosen: argparse.Namespace, trainer: Trainer) -> None:
     if chosen.output is not None:
-        trainer.save(chosen.output)
-        print(f"saved to {chosen.output}")
+        _write(chosen, trainer)
+        tell(f"saved to {chosen.output}")
+
+
+def _write(chosen: argparse.Namespace, trainer: Trainer) -> None:
+    """The model, and its options beside it."""
+    trainer.save(chosen.output)
+    configuration.write(f"{chosen.output}.toml", kept.found(trainer)["options"])
 
 
 @contextmanager
@@ -120,11 +147,11 @@ def _lines_shown() -> Iterator[None]:
 
 
 class _Lines(logging.Handler):
-    """Unlike logging's own, it lets errors through: nobody may be reading any more."""
+    """Unlike logging's own, it lets errors through, such as that of a full disk."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line, at once."""
-        print(record.getMessage(), flush=True)
+        """Print one line."""
+        tell(record.getMessage())
 
 
 def _compile(trainer: Trainer, X: Any, y: Any) -> None:

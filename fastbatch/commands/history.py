@@ -7,7 +7,8 @@ from typing import Any
 from fastbatch import learning_curves, pictures
 from fastbatch.callbacks import read_log
 from fastbatch.commands import columns
-from fastbatch.commands.options import LOGS, check_file
+from fastbatch.commands.options import LOGS
+from fastbatch.commands.paths import check_file
 from fastbatch.history import EpochRecord
 from fastbatch.trainer import Trainer
 

@@ -4,16 +4,18 @@ import argparse
 import csv
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastbatch import datasets
-from fastbatch.commands import columns, pictures
+from fastbatch.commands import columns, kept, pictures
 from fastbatch.commands.examination import COLUMNS, Examination
+from fastbatch.commands.paths import check_apart, check_file
 from fastbatch.constraints import integer
 from fastbatch.datasets import Dataset, Preparation
+from fastbatch.pictures import need_matplotlib
+from fastbatch.replacement import replacement
 from fastbatch.trainer import Trainer
 
 
@@ -43,14 +45,14 @@ regression is that of the standardised target."""
 def run(arguments: argparse.Namespace) -> int:
     """Report on all examples, and show, write and draw what is asked for."""
     integer("--top", arguments.top, 0)
-    for option in ("output", "plot"):
-        path = getattr(arguments, option)
-        if path is not None and not Path(path).parent.is_dir():
-            raise ValueError(f"--{option} {path}: no such folder, expected an existing one")
+    check_file("--output", arguments.output)
+    check_file("--plot", arguments.plot)
+    read = {"the model": arguments.model, "the data": arguments.data}
+    check_apart(read, {"--output": arguments.output})
     if arguments.plot is not None:
-        pictures.need_matplotlib()
+        need_matplotlib()
     trainer = Trainer.load(arguments.model)
-    preparation = Preparation.from_json(trainer.extra)
+    preparation = kept.preparation(trainer)
     data = _as_trained(arguments.data, arguments.target, preparation)
 
     found = Examination.of(trainer, preparation, data)
@@ -60,7 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.top:
         columns.show(COLUMNS, islice(found.ranking(by), arguments.top))
     if arguments.output is not None:
-        with Path(arguments.output).open("w", encoding="utf-8", newline="") as file:
+        with (
+            replacement(arguments.output) as beside,
+            beside.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             writer.writerows(found.ranking(by))

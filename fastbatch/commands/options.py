@@ -7,6 +7,7 @@ from fastbatch import pictures
 from fastbatch.backends import BACKENDS
 from fastbatch.callbacks import CSVLog, JSONLinesLog
 from fastbatch.commands import configuration
+from fastbatch.commands.paths import best_path, check_apart, check_file
 from fastbatch.constraints import integer, real
 from fastbatch.datasets import BUNDLED, MOST_CLASSES, SUFFIXES
 from fastbatch.layers import ACTIVATIONS
@@ -19,6 +20,7 @@ from fastbatch.trainer import MONITORS
 # What decides about the result: a run that is resumed has it as it was.
 MODEL: configuration.Options = {
     "target": None,
+    "weight_column": None,
     "categorical": [],
     "impute": False,
     "validation": 0.1,
@@ -28,6 +30,7 @@ MODEL: configuration.Options = {
     "batch_size": 32,
     "optimizer": "adam",
     "lr": None,
+    "l2": 0.0,
     "sampler": "shuffle",
     "clip": None,
     "noise": None,
@@ -76,6 +79,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"text and up to {MOST_CLASSES} different whole numbers are classes",
     )
     add(
+        "--weight-column",
+        metavar="NAME",
+        help="how much each example counts in training, and no feature: a column, or a key",
+    )
+    add(
         "--categorical",
         nargs="*",
         metavar="COLUMN",
@@ -96,6 +104,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     optimizers = [name for name in OPTIMIZERS if name != SGLD.name]
     add("--optimizer", choices=optimizers, help="(default: adam)")
     add("--lr", type=float, help="learning rate (default: the optimizer's own)")
+    add("--l2", type=float, metavar="PENALTY", help="on large weights, as Trainer(l2=...)")
     add("--sampler", choices=SAMPLERS, help="how batches are drawn (default: shuffle)")
     add("--clip", type=float, metavar="NORM", help="largest norm of an example's gradient")
     add("--noise", type=float, metavar="MULTIPLIER", help="Gaussian noise, in units of --clip")
@@ -141,33 +150,50 @@ def given(arguments: argparse.Namespace) -> configuration.Options:
     return configuration.read(arguments.config, configure, DEFAULTS) | stated
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: argparse.Namespace, config: str | None) -> None:
     """Refuse what cannot be, before anything is computed."""
     if options.data is None:
         raise ValueError("say what to train on: a data set or a file")
     integer("--epochs", options.epochs, 1)
     integer("--seed", options.seed, 0, SEEDS)
-    for name in ("patience", "checkpoint_every"):
+    for units in options.hidden:
+        integer("--hidden", units, 1)
+    for name in ("batch_size", "threads", "patience", "checkpoint_every"):
         if getattr(options, name) is not None:
             integer(f"--{name.replace('_', '-')}", getattr(options, name), 1)
-    if options.time_limit is not None:
-        real("--time-limit", options.time_limit)
+    for name in ("lr", "l2", "time_limit"):
+        if getattr(options, name) is not None:
+            real(f"--{name.replace('_', '-')}", getattr(options, name))
+    if options.dropout is not None:
+        real("--dropout", options.dropout, 0.0, 1.0)
     if options.checkpoint_every is not None and options.output is None:
         raise ValueError("--checkpoint-every saves to --output, which is missing")
     check_file("--output", options.output)
     check_file("--log", options.log, tuple(LOGS))
     check_file("--plot", options.plot)
+    keeps_best = options.output is not None and options.patience is not None
+    check_apart(
+        {"the data": None if options.data in BUNDLED else options.data, "--config": config},
+        {
+            "--output": options.output,
+            "the best model": best_path(options.output) if keeps_best else None,
+            "--log": options.log,
+            "--plot": options.plot,
+        },
+    )
+    if options.log is not None and not options.resume:
+        _check_empty(options.log)
     if options.output is not None:
         check_writable(options.output)
+        check_writable(f"{options.output}.toml")
     if options.plot is not None:
         pictures.check(options.plot)
 
 
-def check_file(option: str, path: str | None, suffixes: tuple[str, ...] = ()) -> None:
-    """Refuse a file to be written that has another suffix, or lies nowhere."""
-    if path is None:
-        return
-    if suffixes and Path(path).suffix.lower() not in suffixes:
-        raise ValueError(f"{option} {path}: expected a name that ends with {' or '.join(suffixes)}")
-    if not Path(path).parent.is_dir():
-        raise ValueError(f"{option} {path}: no such folder, expected an existing one")
+def _check_empty(log: str) -> None:
+    """Refuse a log that a new run would go on with as if it were its own."""
+    if Path(log).is_file() and Path(log).stat().st_size:
+        raise ValueError(
+            f"--log {log} is there already, and a new run begins a new log: give another name, "
+            "delete the file, or go on with its run by --resume"
+        )

@@ -1,55 +1,37 @@
 """The pictures of ``fastbatch inspect``: norms of gradients, and noise scale over training."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.pictures import COLOURS
+from fastbatch.pictures import COLOURS, picture
 from fastbatch.trainer import Trainer
 
 Array = NDArray[Any]
 
 BINS = 50
 BLUE, ORANGE = COLOURS[:2]
-
-
-def need_matplotlib() -> None:
-    """Refuse what cannot be drawn before anything is computed."""
-    if find_spec("matplotlib") is None:
-        raise ImportError("--plot draws with matplotlib: pip install 'fastbatch[plot]'")
+BELOW: dict[str, Any] = {"loc": "outside lower center", "ncols": 3}  # where legends stand
 
 
 def draw(prefix: str, norms: Array, trainer: Trainer) -> Iterator[str]:
     """Write the pictures that there is something for, and yield the path of each."""
     path = f"{prefix}-norms.png"
-    with _picture(path) as ax:
-        _histogram(ax, norms)
+    with picture(path) as figure:
+        _histogram(figure.subplots(), norms)
+        figure.legend(**BELOW)
     yield path
     monitored = [record for record in trainer.history if record.noise_scale is not None]
     if monitored:
         path = f"{prefix}-noise-scale.png"
-        with _picture(path) as ax:
+        with picture(path) as figure:
             epochs = np.array([record.epoch for record in monitored])
             scales = np.array([record.noise_scale for record in monitored])
-            _noise_scales(ax, epochs, scales, trainer.batch_size)
+            _noise_scales(figure.subplots(), epochs, scales, trainer.batch_size)
+            figure.legend(**BELOW)
         yield path
-
-
-@contextmanager
-def _picture(path: str) -> Iterator[Any]:
-    """Axes to draw on; then the legend and the file are made."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
-    ax = figure.subplots()
-    ax.spines[["top", "right"]].set_visible(False)
-    yield ax
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path)
 
 
 def _histogram(ax: Any, norms: Array) -> None:

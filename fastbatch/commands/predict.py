@@ -11,8 +11,9 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.commands.options import check_file
-from fastbatch.datasets import BUNDLED, SUFFIXES, Preparation, read_features
+from fastbatch.commands import kept
+from fastbatch.commands.paths import check_apart, check_file
+from fastbatch.datasets import BUNDLED, SUFFIXES, read_features
 from fastbatch.replacement import replacement
 from fastbatch.trainer import Trainer
 
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write one line for each example."""
     path = arguments.output
     check_file("--output", path, (".csv", ".parquet"))
+    check_apart({"the model": arguments.model, "the data": arguments.data}, {"--output": path})
     to_parquet = path is not None and Path(path).suffix.lower() == ".parquet"
     if to_parquet and find_spec("pyarrow") is None:
         raise ImportError("Parquet files are written by pyarrow: pip install 'fastbatch[data]'")
@@ -60,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _answers(trainer: Trainer, source: str) -> Columns:
     """The columns of the answer."""
-    if "features" not in trainer.extra:
+    if not kept.found(trainer):
         return _raw_answers(trainer, source)
-    preparation = Preparation.from_json(trainer.extra)
+    preparation = kept.preparation(trainer)
     X = read_features(
         source, preparation.features, categorical=preparation.texts, gaps=preparation.gaps
     )
@@ -104,7 +106,8 @@ def _classes(outputs: NDArray[Any], classes: Sequence[str]) -> Columns:
 
     probabilities = softmax(outputs.astype(np.float64), axis=1)
     labels = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
-    return [("prediction", labels), *zip(classes, probabilities.T, strict=True)]
+    names = [f"probability_{name}" for name in classes]
+    return [("prediction", labels), *zip(names, probabilities.T, strict=True)]
 
 
 def _write_csv(file: TextIO, columns: Columns) -> None:

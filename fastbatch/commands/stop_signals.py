@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class StopSignals:
     """Holds SIGINT and SIGTERM back while it is entered; given to fit, it ends that instead.
 
-    An exception would leave out callbacks of the last epoch, such as its line in a log. Who sends
-    a second signal does not want to wait, and gets one.
+    An exception would leave out callbacks of the last epoch, such as its line in a log. Who presses
+    Ctrl-C again does not want to wait, and gets one: fit lets it through where nothing is half
+    done. It knows SIGTERM not, which therefore never raises, however often a scheduler sends it.
 
     Attributes
     ----------
@@ -50,6 +51,6 @@ class StopSignals:
         return self.received
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
+        if self.received and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = True

@@ -6,13 +6,15 @@ from typing import Any
 
 from fastbatch import datasets, learning_curves
 from fastbatch.clipping import PerExampleClip
-from fastbatch.commands import configuration, options
-from fastbatch.commands.fitting import fit
+from fastbatch.commands import configuration, kept, options
+from fastbatch.commands.fitting import TrainingError, fit
 from fastbatch.commands.options import DEFAULTS, MODEL, RUN
+from fastbatch.commands.output import tell
 from fastbatch.layers import Dense, Dropout, Layer
 from fastbatch.network import Network
 from fastbatch.optimizers import OPTIMIZERS
 from fastbatch.privacy import GaussianNoise
+from fastbatch.run import DivergenceError
 from fastbatch.threads import set_threads
 from fastbatch.trainer import Trainer
 
@@ -24,40 +26,48 @@ def run(arguments: argparse.Namespace) -> int:
     given = options.given(arguments)
     trainer, before = _saved(given) if given.get("resume") else (None, {})
     chosen = argparse.Namespace(**DEFAULTS | before | given)
-    options.check(chosen)
+    options.check(chosen, getattr(arguments, "config", None))
     if chosen.threads is not None:
         set_threads(chosen.threads)
 
     data = datasets.read(
-        chosen.data, chosen.target, categorical=chosen.categorical, gaps=chosen.impute
+        chosen.data,
+        chosen.target,
+        weights=chosen.weight_column,
+        categorical=chosen.categorical,
+        gaps=chosen.impute,
     )
     digest = data.digest()
     training, held_out = datasets.split(data, chosen.validation, chosen.seed, chosen.backend)
     if trainer is None:
         preparation = datasets.Preparation.of(training, chosen.impute)
         trainer = _new(chosen, preparation)
-    elif trainer.extra.get("data") != digest:
+    elif kept.found(trainer).get("data") != digest:
         raise ValueError(
             f"{chosen.data} is not what {chosen.output} was trained on so far: give the same data, "
             "or train anew without --resume"
         )
     else:
-        preparation = datasets.Preparation.from_json(trainer.extra)
+        preparation = kept.preparation(trainer)
     _describe(chosen, data, trainer, len(held_out.y))
     stated = configuration.table({name: getattr(chosen, name) for name in (*MODEL, *RUN)})
-    trainer.extra = {**preparation.to_json(), "data": digest, "options": stated}
-    if chosen.output is not None:
-        configuration.write(f"{chosen.output}.toml", stated)
+    kept.keep(trainer, preparation, digest, stated)
 
-    fit(
-        chosen,
-        trainer,
-        (preparation.inputs(training.X), preparation.targets(training.y)),
-        (preparation.inputs(held_out.X), preparation.targets(held_out.y)),
-    )
-    if chosen.plot is not None and trainer.history:
-        learning_curves.draw(trainer.history, chosen.plot)
-        print(f"drawn to {chosen.plot}")
+    step = trainer.step
+    try:
+        fit(
+            chosen,
+            trainer,
+            (preparation.inputs(training.X), preparation.targets(training.y), training.weights),
+            (preparation.inputs(held_out.X), preparation.targets(held_out.y)),
+        )
+        if chosen.plot is not None and trainer.history:
+            learning_curves.draw(trainer.history, chosen.plot)
+            tell(f"drawn to {chosen.plot}")
+    except Exception as error:
+        if trainer.step == step or isinstance(error, DivergenceError):
+            raise
+        raise TrainingError from error
     return 0
 
 
@@ -67,11 +77,11 @@ def _saved(given: configuration.Options) -> tuple[Trainer | None, configuration.
     if path is None:
         raise ValueError("--resume goes on with what was saved at --output, which is missing")
     if not Path(path).exists():
-        print(f"nothing saved at {path} so far: training begins")
+        tell(f"nothing saved at {path} so far: training begins")
         return None, {}
     trainer = Trainer.load(path)
     try:
-        before = configuration.understood(trainer.extra["options"], configure, DEFAULTS)
+        before = configuration.understood(kept.found(trainer)["options"], configure, DEFAULTS)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"{path} was not saved by a run that can be resumed: expected one of fastbatch train"
@@ -84,7 +94,7 @@ def _saved(given: configuration.Options) -> tuple[Trainer | None, configuration.
                 f"{'not given' if was is None else was} in the run to be resumed: leave it out, or "
                 "train anew without --resume"
             )
-    print(f"resuming {path} after {trainer.epoch:,} epochs, {trainer.step:,} steps")
+    tell(f"resuming {path} after {trainer.epoch:,} epochs, {trainer.step:,} steps")
     return trainer, before
 
 
@@ -111,6 +121,7 @@ def _new(chosen: argparse.Namespace, preparation: datasets.Preparation) -> Train
         sampler=chosen.sampler,
         clip=None if chosen.clip is None else PerExampleClip(chosen.clip),
         noise=None if chosen.noise is None else GaussianNoise(chosen.noise),
+        l2=chosen.l2,
         monitor=chosen.monitor,
     )
 
@@ -121,11 +132,12 @@ def _describe(
     examples, features = data.X.shape
     texts = f" ({len(data.texts)} of text)" if data.texts else ""
     task = f"{len(data.classes)} classes" if data.classes else "regression"
+    weights = "" if data.weights is None else f", weighted by {chosen.weight_column}"
     network = trainer.network
     widths = "-".join(map(str, (network.inputs, *chosen.hidden, network.outputs)))
-    print(
-        f"{chosen.data}: {examples:,} examples, {features} features{texts}, {task}; "
-        f"{held_out:,} held out for validation\n"
+    tell(
+        f"{chosen.data}: {examples:,} examples, {features} features{texts}, {task}{weights}; "
+        f"{held_out:,} held out for validation",
         f"network {widths} ({network.n_parameters:,} parameters), {chosen.activation}, "
-        f"{chosen.optimizer}, batches of {chosen.batch_size}"
+        f"{chosen.optimizer}, batches of {chosen.batch_size}",
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +25,8 @@ class CSVFile:
         if not self._rows:
             raise ValueError(f"{path} has no examples, expected lines below the header")
         commas = len(self.names) - 1
-        if any(line.count(",") != commas for line in self._rows):  # maybe they stand in quotes
-            self._check_lengths()
+        if any('"' in line or line.count(",") != commas for line in self._rows):
+            self._check_rows()
 
     def is_text(self, name: str) -> bool:
         """Whether no field of the column is a number; empty fields do not count."""
@@ -66,13 +67,20 @@ class CSVFile:
         """A column as text, (N,) object."""
         return self._table([self.names.index(name)], object)[:, 0]
 
-    def _check_lengths(self) -> None:
-        for number, row in enumerate(csv.reader(self._rows), start=1):
-            if len(row) != len(self.names):
-                raise ValueError(
-                    f"{self._path}: example {number} has {len(row)} columns, "
-                    f"expected {len(self.names)}"
-                )
+    def _check_rows(self) -> None:
+        """Refuse rows that are not as long as the header, and quotes that are not closed."""
+        number = 0
+        try:
+            for number, row in enumerate(csv.reader(self._rows, strict=True), start=1):
+                if len(row) != len(self.names):
+                    raise ValueError(
+                        f"{self._path}: example {number} has {len(row)} columns, "
+                        f"expected {len(self.names)}"
+                    )
+        except csv.Error as error:
+            raise ValueError(
+                f"{self._path}: example {number + 1} cannot be read ({error}): mend its quotes"
+            ) from None
 
     def _table(self, columns: list[int], dtype: type) -> Array:
         """Columns of all lines; much faster, and in less memory, than all `_fields`."""
@@ -116,6 +124,8 @@ def _header(path: str, fields: list[str]) -> tuple[str, ...]:
     header = [name.strip() for name in fields]
     if not header or all(map(is_number, header)):
         raise ValueError(f"{path} must name its columns in the first line, found {header}")
+    if len(header) == 1 and re.search("[;\t|]", header[0]):
+        raise ValueError(f"{path} has one column, {header[0]!r}: expected commas between columns")
     repeated = {name for name in header if header.count(name) > 1}
     if repeated:
         raise ValueError(f"{path} has two columns called {min(repeated)!r}: rename one of them")

@@ -33,6 +33,8 @@ class Dataset:
         Which features are text.
     pixels : bool
         Whether the features are all of one kind, so that their scales may be compared.
+    weights : ndarray, shape (N,), optional
+        What each example counts in training.
     """
 
     X: Array
@@ -41,6 +43,7 @@ class Dataset:
     classes: tuple[str, ...] | None
     texts: tuple[str, ...] = ()
     pixels: bool = False
+    weights: Array | None = None
 
     def digest(self) -> str:
         """A hash by which these examples are known again.
@@ -58,7 +61,14 @@ class Dataset:
             else:
                 digest.update(column.astype(np.float64).tobytes())
         digest.update(self.y.tobytes())
+        if self.weights is not None:
+            digest.update(self.weights.tobytes())
         return digest.hexdigest()
+
+    def part(self, rows: Array) -> "Dataset":
+        """Only these examples."""
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(self, X=self.X[rows], y=self.y[rows], weights=weights)
 
 
 def split(data: Dataset, share: float, seed: int, backend: str = "cpu") -> tuple[Dataset, Dataset]:
@@ -90,8 +100,4 @@ def split(data: Dataset, share: float, seed: int, backend: str = "cpu") -> tuple
             "expected a share between 0 and 1, and more examples"
         )
     order = load(backend).permutation(count, seed, _SPLIT)
-    training, validation = (
-        replace(data, X=data.X[rows], y=data.y[rows])
-        for rows in (order[held_out:], order[:held_out])
-    )
-    return training, validation
+    return data.part(order[held_out:]), data.part(order[:held_out])

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,6 @@ class ParquetFile:
                 f"{path}: Parquet files are read by pyarrow: pip install 'fastbatch[data]'"
             ) from None
         self._path = path
-        with Path(path).open("rb"):  # an error of its own, not one of the content
-            pass
         with self._reading():
             self._file = parquet.ParquetFile(path)
         schema = self._file.schema_arrow

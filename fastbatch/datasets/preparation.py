@@ -14,6 +14,8 @@ Array = NDArray[Any]
 # More are rather names of the examples, and cost a column each.
 MOST_CATEGORIES = 1000
 
+LARGEST = 1e100  # of numbers, whose squares are summed
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -184,11 +186,21 @@ def _transformer(features: tuple[str, ...], texts: tuple[str, ...], categories: 
 
 
 def _check_values(training: Dataset) -> None:
-    """Refuse columns that have gaps only: they have no mean."""
-    for name, column in zip(training.features, training.X.T, strict=True):
-        if name not in training.texts and np.isnan(column.astype(np.float64)).all():
+    """Refuse columns that have no mean, or whose deviation is too large for float64."""
+    columns = {
+        f"column {name}": x
+        for name, x in zip(training.features, training.X.T, strict=True)
+        if name not in training.texts
+    }
+    for name, column in (columns | {"the target": training.y}).items():
+        values = np.abs(column.astype(np.float64))
+        if np.isnan(values).all():
             raise ValueError(
-                f"no example to train on has a value in column {name}: leave it out of the file"
+                f"no example to train on has a value in {name}: leave it out of the file"
+            )
+        if np.nanmax(values) > LARGEST:
+            raise ValueError(
+                f"{name} has {np.nanmax(values):g}, expected numbers up to {LARGEST:g}: divide them"
             )
 
 

@@ -1,5 +1,6 @@
 """From the name of a source to examples and targets."""
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fastbatch.datasets.csv_file import CSVFile, is_number
 from fastbatch.datasets.dataset import Dataset
 from fastbatch.datasets.parquet_file import ParquetFile
 from fastbatch.datasets.table import Table
+from fastbatch.replacement import refuse_what_is_no_file
 
 Array = NDArray[Any]
 
@@ -29,6 +31,7 @@ def read(
     source: str,
     target: str | None = None,
     *,
+    weights: str | None = None,
     features: Sequence[str] | None = None,
     categorical: Collection[str] = (),
     gaps: bool = False,
@@ -41,9 +44,11 @@ def read(
         One of `BUNDLED`, or the path of a ``.csv``, ``.parquet``, ``.npz`` or ``.npy`` file.
     target : str, optional
         The target's column, by name or by index (-1 is the last), or its key in an NPZ file
-        ("y" if not given; the features are "X").
+        ("y" if not given; the features are "X"). Those of `BUNDLED` are not to be named.
+    weights : str, optional
+        The column, or key, of the weights of the examples.
     features : sequence of str, optional
-        The columns of X; all but the target if not given.
+        The columns of X; all others if not given.
     categorical : collection of str
         Features to be read as text. If `features` are not given, so are those without numbers.
     gaps : bool
@@ -58,7 +63,8 @@ def read(
     Raises
     ------
     ValueError
-        If there is no such source or column, or it does not hold text and finite numbers.
+        If there is no such source or column, it does not hold text and finite numbers, or a weight
+        is negative.
     ImportError
         If a bundled data set is asked for without scikit-learn, or Parquet without pyarrow.
 
@@ -68,29 +74,31 @@ def read(
     >>> iris.X.shape, iris.classes
     ((150, 4), ('setosa', 'versicolor', 'virginica'))
     """
-    column = None
+    raw_weights: list[Array] = []
     if source in BUNDLED:
+        if target is not None or weights is not None:
+            raise ValueError(f"{source} has targets of its own and no weights: name neither")
         names, X, y, classes = bundled.load(source)
         table: Table = Matrix(X, names)
-    elif _suffix(source) == ".npz":
-        key = "y" if target is None else target
-        table, (raw,) = read_npz(source, key)
-        y, classes = _targets(source, raw)
+        others = names
     else:
-        table = _open(source)
-        column = _target_column(source, table.names, target)
-        if len(table.names) == 1:
-            raise ValueError(f"{source} has no column but the target, expected features beside it")
-        y, classes = _targets(source, table.targets(column))
-    others = tuple(name for name in table.names if name != column)
+        table, others, (raw, *raw_weights) = _open_with_targets(source, target, weights)
+        y, classes = _targets(source, raw)
     _check_names(source, others, categorical)
     if features is None:
+        if "" in others:
+            raise ValueError(
+                f"{source}: column {table.names.index('') + 1} has no name, such as the index of a "
+                "data frame: leave it out of the file, or name it"
+            )
         texts = [name for name in others if name in categorical or table.is_text(name)]
     else:
         _check_names(source, others, features)
         others, texts = tuple(features), [name for name in features if name in categorical]
     X = _features(source, table, others, texts, gaps)
-    return Dataset(X, y, others, classes, tuple(texts), source == "digits" and not texts)
+    pixels = source == "digits" and not texts
+    checked = _weights(source, *raw_weights) if raw_weights else None
+    return Dataset(X, y, others, classes, tuple(texts), pixels, checked)
 
 
 def read_features(
@@ -143,6 +151,31 @@ def _open(source: str) -> Table:
     return read_npz(source)[0]
 
 
+def _open_with_targets(
+    source: str, target: str | None, weights: str | None
+) -> tuple[Table, tuple[str, ...], list[Array]]:
+    """A file, its features, and what else is asked for: the targets, and maybe weights."""
+    table: Table
+    further = [] if weights is None else [weights]
+    if _suffix(source) == ".npz":
+        keys = ["y" if target is None else target, *further]
+        table, found = read_npz(source, *keys)
+        features = table.names
+    else:
+        table = _open(source)
+        if target is None:
+            raise ValueError(f"{source}: say which column to predict, --target {table.names[-1]!r}")
+        keys = [_column(source, table.names, name) for name in [target, *further]]
+        found = [table.targets(key) for key in keys]
+        features = tuple(name for name in table.names if name not in keys)
+    if weights is not None and keys[0] == keys[1]:
+        raise ValueError(f"{source}: {keys[0]} is the target, the weights must be another column")
+    if not features:
+        used = "the target" if weights is None else "the target and the weights"
+        raise ValueError(f"{source} has no column but {used}, expected features, too")
+    return table, features, found
+
+
 def _suffix(source: str) -> str:
     """The suffix of a file that exists and can be read."""
     suffix = Path(source).suffix.lower()
@@ -151,22 +184,22 @@ def _suffix(source: str) -> str:
             f"no data set {source!r}: expected one of {', '.join(BUNDLED)}, "
             f"or the path of a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
         )
-    if not Path(source).is_file():
+    if not Path(source).exists():
         raise ValueError(f"{source}: no such file")
-    return suffix
+    refuse_what_is_no_file(source)
+    with Path(source).open("rb"):  # an error of its own, not one of the content
+        return suffix
 
 
-def _target_column(source: str, names: Sequence[str], target: str | None) -> str:
+def _column(source: str, names: Sequence[str], name: str) -> str:
     """The name of a column given by its name, or by its index."""
-    if target is None:
-        raise ValueError(f"{source}: say which column to predict, --target {names[-1]!r}")
-    if target not in names:
+    if name not in names:
         try:
-            return names[int(target)]
+            return names[int(name)]
         except (ValueError, IndexError):
             pass
-    _check_names(source, names, [target])
-    return target
+    _check_names(source, names, [name])
+    return name
 
 
 def _check_names(source: str, known: Sequence[str], names: Collection[str]) -> None:
@@ -249,4 +282,22 @@ def _targets(source: str, raw: Array) -> tuple[Array, tuple[str, ...] | None]:
 
 
 def _is_whole(text: str) -> bool:
-    return text.lstrip("+-").isdecimal() and len(text) < 18  # which 64 bits hold
+    return re.fullmatch("[+-]?[0-9]{1,17}", text) is not None  # which 64 bits hold
+
+
+def _weights(source: str, raw: Array) -> Array:
+    """What each example counts, (N,) float64."""
+    if raw.dtype.kind in "fiub":
+        weights = raw.astype(np.float64)
+    else:  # fields of a CSV file
+        weights = np.array([float(text) if is_number(text) else np.nan for text in map(str, raw)])
+    right = np.isfinite(weights) & (weights >= 0)
+    if not right.all():
+        row = int(right.argmin())
+        raise ValueError(
+            f"{source}: example {row + 1} has the weight {str(raw[row])!r}, expected a number that "
+            "is not negative: use 0 to leave an example out"
+        )
+    if not weights.any():
+        raise ValueError(f"{source}: all weights are 0, expected some that are positive")
+    return weights

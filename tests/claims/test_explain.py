@@ -1,5 +1,7 @@
 """``fastbatch explain``: the report, the page, the pictures, and what is refused."""
 
+import errno
+import os
 import re
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from fastbatch import pictures
 from fastbatch.claims import CLAIMS, OF_DIGITS, Claim, Table
 from fastbatch.commands import explain, main
 
@@ -96,6 +99,19 @@ def test_a_claim_without_a_picture_is_a_section_all_the_same(monkeypatch, tmp_pa
     assert "Statement." in (tmp_path / "page.html").read_text()
 
 
+def test_a_page_that_cannot_be_written_leaves_the_older_one(monkeypatch, tmp_path, capsys):
+    def full(*names):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    bare = Claim("Title", "Statement.", (), True)
+    monkeypatch.setattr(explain, "CLAIMS", {1: lambda: bare})
+    monkeypatch.setattr(os, "replace", full)
+    page = tmp_path / "page.html"
+    page.write_text("older")
+    assert main(["explain", "--html", str(page)]) == 1
+    assert page.read_text() == "older" and list(tmp_path.iterdir()) == [page]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -117,7 +133,7 @@ def test_arguments_that_do_not_fit_are_refused(options, message, capsys):
 @pytest.mark.parametrize("option", ["--html", "--pictures"])
 def test_without_matplotlib_the_extra_is_named(option, known, monkeypatch, tmp_path, capsys):
     known(True)
-    monkeypatch.setattr(explain, "find_spec", lambda name: None)
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
     assert main(["explain", option, str(tmp_path / "x")]) == 2
     assert "pip install 'fastbatch[plot]'" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -5,6 +5,8 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 from calling import QUICK, refused, status
@@ -27,14 +29,18 @@ COMMAND = "from fastbatch.commands import main; raise SystemExit(main())"
         (["train", "nothing"], "fastbatch train: no data set 'nothing'"),
         (["train", "nothing.csv"], "nothing.csv: no such file"),
         (["train", "iris", "--epochs", "0"], "--epochs must be an integer in [1, inf), found 0"),
-        (["train", "iris", "--hidden", "0"], "units must be an integer in [1, inf), found 0"),
-        (["train", "iris", "--batch-size", "-1"], "batch_size must be an integer"),
-        (["train", "iris", "--lr", "-1"], "lr must be a finite number"),
+        (["train", "iris", "--hidden", "0"], "--hidden must be an integer in [1, inf), found 0"),
+        (["train", "iris", "--batch-size", "-1"], "--batch-size must be an integer"),
+        (["train", "iris", "--lr", "-1"], "--lr must be a finite number"),
+        (["train", "iris", "--l2", "-1"], "--l2 must be a finite number"),
+        (["train", "iris", "--dropout", "1"], "--dropout must be a finite number in [0, 1)"),
+        (["train", "iris", "--target", "kind"], "iris has targets of its own and no weights"),
+        (["train", "iris", "--weight-column", "w"], "iris has targets of its own and no weights"),
         (["train", "iris", "--seed", "-1"], "--seed must be an integer"),
         (["train", "iris", "--sampler", "poison"], "invalid choice: 'poison'"),
         (["train", "iris", "--clip", "-1"], "max_norm must be positive, found -1.0"),
         (["train", "iris", "--noise", "1"], "noise needs clip"),
-        (["train", "iris", "--threads", "0"], "n must be an integer in [1, inf), found 0"),
+        (["train", "iris", "--threads", "0"], "--threads must be an integer in [1, inf), found 0"),
         (["train", "iris", "--validation", "1"], "leaves one part empty"),
         (["train", "iris", "--output", "nowhere/model"], "no such folder"),
         (["train", "iris", "--patience", "0"], "--patience must be an integer in [1, inf)"),
@@ -97,6 +103,53 @@ def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
     assert process.wait() == 0
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def unread(*argv):
+    """The exit status of a command to whose output nobody listens any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout, redirect_stdout(stdout):
+        return status(*argv)
+
+
+def test_a_training_goes_on_if_nobody_reads_what_it_says(tmp_path):
+    model = tmp_path / "model.safetensors"
+    assert unread("train", "iris", *QUICK, "--output", model) == 0
+    assert fb.Trainer.load(model).epoch == 5
+
+
+def test_a_short_answer_that_nobody_reads_is_no_error(tmp_path):
+    trainer = fb.Trainer(fb.Network([fb.Dense(1)], 1, "huber", backend="reference"))
+    trainer.fit([[1.0]], [1.0])
+    trainer.save(tmp_path / "model")
+    assert unread("history", tmp_path / "model") == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train data.csv --output data.csv", "--output data.csv is the same file as the data"),
+        ("train data.csv --output link.csv", "--output link.csv is the same file as the data"),
+        ("train data.csv --log ./data.csv", "--log ./data.csv is the same file as the data"),
+        ("train iris --config run.toml --output run.toml", "is the same file as --config"),
+        ("train iris --output curves.svg --plot curves.svg", "is the same file as --output"),
+        (
+            "train iris --output a.svg --patience 2 --plot a.best.svg",
+            "--plot a.best.svg is the same file as the best model",
+        ),
+        ("predict model data.csv --output data.csv", "is the same file as the data"),
+        ("predict data.csv iris --output data.csv", "is the same file as the model"),
+        ("inspect model data.csv --output data.csv", "is the same file as the data"),
+    ],
+)
+def test_nothing_is_written_over_what_is_read(line, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").write_text("a,b\n1,2\n")
+    Path("link.csv").symlink_to("data.csv")
+    Path("run.toml").touch()
+    assert message in refused(capsys, *line.split())
+    assert Path("data.csv").read_text() == "a,b\n1,2\n"
 
 
 def test_the_command_line_starts_without_what_only_some_commands_need():

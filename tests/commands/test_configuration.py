@@ -70,6 +70,26 @@ def test_a_file_that_is_not_text_or_not_there_says_so(tmp_path, capsys):
     assert f"{config}: 'utf-8' codec" in refused(capsys, "train", "--config", config)
 
 
+def test_what_a_file_denies_is_not_what_the_run_had(tmp_path, capsys):
+    config, model = tmp_path / "run.toml", tmp_path / "model.safetensors"
+    assert main(["train", "iris", *QUICK, "--impute", "--output", str(model)]) == 0
+    config.write_text(f'impute = false\nresume = true\noutput = "{model}"\n')
+    line = refused(capsys, "train", "--config", config)
+    assert "--impute is False, but was True in the run to be resumed" in line
+
+
+def test_a_run_that_does_not_begin_leaves_the_old_model_and_its_options(tmp_path, capsys):
+    model, folder = tmp_path / "model.safetensors", tmp_path / "log.csv"
+    folder.mkdir()
+    assert main(["train", "iris", *QUICK, "--output", str(model)]) == 0
+    options = tmp_path / "model.safetensors.toml"
+    before = model.read_bytes(), options.read_bytes()
+    train = ["train", "iris", *QUICK, "--lr", "0.5", "--output", model]
+    refused(capsys, *train, "--metrics", "acuracy")
+    refused(capsys, *train, "--log", folder, expected=1)
+    assert (model.read_bytes(), options.read_bytes()) == before
+
+
 text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -77,10 +97,10 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
     st.fixed_dictionaries(
         {},
         optional={
-            "data": text.filter(lambda name: not name.startswith("-")),
+            "data": text,
             "target": text,
-            "categorical": st.lists(text.filter(lambda name: not name.startswith("-"))),
-            "impute": st.just(True),
+            "categorical": st.lists(text),
+            "impute": st.booleans(),
             "hidden": st.lists(st.integers()),
             "lr": st.floats(allow_nan=False, allow_infinity=False),
             "seed": st.integers(),

@@ -8,7 +8,7 @@ from calling import refused, rows, write
 
 import fastbatch as fb
 from fastbatch import datasets
-from fastbatch.commands import examination, main, pictures
+from fastbatch.commands import examination, kept, main, pictures
 from fastbatch.commands.columns import show
 from fastbatch.commands.examination import Examination
 from fastbatch.datasets import Preparation
@@ -87,7 +87,7 @@ def test_figures_are_those_of_the_network_whatever_the_block(monkeypatch, tmp_pa
     assert capsys.readouterr().out == report
 
     trainer, data = fb.Trainer.load(model), datasets.read("iris")
-    examples = trainer.theta, Preparation.from_json(trainer.extra).inputs(data.X), data.y
+    examples = trainer.theta, kept.preparation(trainer).inputs(data.X), data.y
     norms, losses = trainer.network.gradient_norms(*examples), trainer.network.losses(*examples)
     order = np.array(columns["row"], int) - 1
     np.testing.assert_array_equal(np.array(columns["norm"], "float32"), norms[order])
@@ -201,6 +201,12 @@ def test_targets_of_another_kind_are_refused(known, found, message, tmp_path, ca
     assert line == f"fastbatch inspect: {second}: {message}"
 
 
+def test_a_model_saved_in_python_does_not_know_how_its_data_were_prepared(tmp_path, capsys):
+    fb.Trainer(fb.Network([fb.Dense(1)], 4, "huber", backend="reference")).save(tmp_path / "model")
+    line = refused(capsys, "inspect", tmp_path / "model", "iris")
+    assert "expected one written by 'fastbatch train'" in line
+
+
 def test_data_with_other_features_are_refused(tmp_path, capsys):
     model = train("iris", tmp_path / "model")
     assert "wine has no column 'sepal length (cm)'" in refused(capsys, "inspect", model, "wine")
@@ -209,7 +215,7 @@ def test_data_with_other_features_are_refused(tmp_path, capsys):
 def test_a_missing_matplotlib_is_one_sentence_that_names_the_extra(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     line = refused(capsys, "inspect", "nothing", "iris", "--plot", tmp_path / "iris")
-    assert line == "fastbatch inspect: --plot draws with matplotlib: pip install 'fastbatch[plot]'"
+    assert line.endswith("pictures are drawn with matplotlib: pip install 'fastbatch[plot]'")
 
 
 def share_of(colour, path):

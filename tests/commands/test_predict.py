@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 from sklearn.datasets import load_iris
 
 import fastbatch as fb
-from fastbatch.commands import main
+from fastbatch.commands import kept, main
 
 
 @pytest.fixture
@@ -31,13 +31,14 @@ def test_a_model_of_a_csv_predicts_its_labels(flowers, tmp_path, capsys):
     assert main([*train, "--backend", "reference"]) == 0
     assert f"saved to {model}" in capsys.readouterr().out
     header, lines = rows(predict(model, flowers, tmp_path / "answers.csv"))
-    assert header == ["prediction", "setosa", "versicolor", "virginica"]
+    names = ["setosa", "versicolor", "virginica"]
+    assert header == ["prediction", *(f"probability_{name}" for name in names)]
     truth = load_iris().target_names[load_iris().target]
     assert np.mean(np.array(lines)[:, 0] == truth) > 0.9
     probabilities = np.array([line[1:] for line in lines], dtype=float)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-8)
     best = probabilities.argmax(axis=1)
-    assert [header[1:][index] for index in best] == [line[0] for line in lines]
+    assert [names[index] for index in best] == [line[0] for line in lines]
 
 
 def test_parquet_has_the_same_answers(flowers, tmp_path):
@@ -75,9 +76,10 @@ def test_texts_that_training_has_not_seen_are_no_category(tmp_path):
     _, lines = rows(predict(model, found, tmp_path / "answers.csv"))
     assert lines[0] == lines[2] != lines[1]
     trainer = fb.Trainer.load(model)
-    scaled = (3 - trainer.extra["mean"][0]) / trainer.extra["scale"][0]
+    known = kept.preparation(trainer)
+    scaled = (3 - known.mean[0]) / known.scale[0]
     outputs = trainer.predict([[scaled, 0, 0], [scaled, 0, 1]])[:, 0].astype(float)
-    values = outputs * trainer.extra["target_scale"] + trainer.extra["target_mean"]
+    values = outputs * known.target_scale + known.target_mean
     assert [f"{value:.9g}" for value in values] == [lines[0][0], lines[1][0]]
 
 
@@ -94,7 +96,7 @@ def test_a_classifier_saved_in_python_numbers_its_classes(loss, units, expected,
     trainer.save(tmp_path / "model")
     header, lines = rows(predict(tmp_path / "model", "iris", tmp_path / "answers.csv"))
     names, probabilities = expected(trainer.predict(load_iris().data).astype(float))
-    assert header == ["prediction", *names]
+    assert header == ["prediction", *(f"probability_{name}" for name in names)]
     assert [line[0] for line in lines] == [names[k] for k in probabilities.argmax(axis=1)]
     found = np.array([line[1:] for line in lines], float)
     np.testing.assert_allclose(found, probabilities, rtol=1e-8)  # nine digits
@@ -116,6 +118,23 @@ def test_other_models_saved_in_python_tell_values(loss, units, function, tmp_pat
     assert header == (["prediction"] if units == 1 else ["prediction_0", "prediction_1"])
     expected = function(trainer.predict(load_iris().data).astype(float))
     np.testing.assert_allclose(np.array(lines, float), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("extra", [{"features": ["a", "b"]}, None, [kept.KEY], {kept.KEY: 3}])
+def test_what_users_keep_with_a_model_is_theirs(extra, tmp_path):
+    trainer = fb.Trainer(fb.Network([fb.Dense(1)], 4, "huber", backend="reference"))
+    trainer.extra = extra
+    trainer.save(tmp_path / "model")
+    header, lines = rows(predict(tmp_path / "model", "iris", tmp_path / "answers.csv"))
+    assert (header, len(lines)) == (["prediction"], 150)
+
+
+def test_no_class_is_taken_for_the_prediction(tmp_path):
+    kinds = ["prediction", "probability_"] * 20
+    table, model = write(tmp_path / "data.csv", a=range(40), kind=kinds), tmp_path / "model"
+    assert main(["train", str(table), "--target=kind", *QUICK, "--output", str(model)]) == 0
+    header, _ = rows(predict(model, table, tmp_path / "answers.csv"))
+    assert len(set(header)) == 3
 
 
 def test_a_model_saved_in_python_wants_as_many_columns_as_it_has_inputs(tmp_path, capsys):

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from calling import refused, write
+from calling import refused, status, write
 
 import fastbatch as fb
 from fastbatch.callbacks import read_log
@@ -107,6 +107,16 @@ def test_patience_survives_an_interruption(first, tmp_path, capsys):
     same(model, tmp_path / "whole")
 
 
+def test_weights_and_penalty_are_those_of_the_run(tmp_path):
+    model, whole = tmp_path / "model.safetensors", tmp_path / "whole"
+    table = write(tmp_path / "data.csv", a=range(40), b=[0.5, 1.5] * 20, w=[0, 1, 2, 3] * 10)
+    run = [table, "--target", "b", *RUN[:6], "--weight-column", "w", "--l2", "0.5"]
+    train(*run, "--epochs", "2", "--output", model)
+    train("--resume", "--epochs", "5", "--output", model)
+    train(*run, "--epochs", "5", "--output", whole)
+    same(model, whole)
+
+
 def test_resuming_nothing_begins(tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     train("iris", *RUN, "--epochs", "2", "--output", model, "--resume")
@@ -151,15 +161,33 @@ def test_other_data_are_refused(tmp_path, capsys):
     assert f"{elsewhere} is not what {model} was trained on so far" in line
 
 
-def test_a_second_signal_is_not_held_back():
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_ctrl_c_is_not_held_back(first):
     with StopSignals() as signals:
         assert not signals.between_steps(None)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(first)
         assert signals.between_steps(None)
         assert signals(None, None)
+        signal.raise_signal(signal.SIGTERM)  # would raise amid a step
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(3, 130), (5, 0)])
+def test_a_signal_in_the_last_epoch_finds_a_run_that_is_done(
+    epoch, expected, monkeypatch, tmp_path
+):
+    def stopping(log, trainer, record):
+        if record.epoch == epoch:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(fb.callbacks.CSVLog, "__call__", stopping)
+    model = tmp_path / "model.safetensors"
+    train = ["train", "iris", *RUN, "--epochs", "5", "--log", tmp_path / "log.csv"]
+    assert status(*train, "--output", model) == expected
+    assert fb.Trainer.load(model).epoch == epoch
 
 
 def test_signals_that_are_ignored_stay_so():
@@ -172,16 +200,17 @@ def test_signals_that_are_ignored_stay_so():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_log_that_cannot_be_written_does_not_lose_the_run(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.ENOENT])
+def test_a_log_that_cannot_be_written_does_not_lose_the_run(error, monkeypatch, tmp_path, capsys):
     def full(log, trainer, record):
         if record.epoch == 3:
-            raise OSError(errno.ENOSPC, "No space left on device", str(log.path))
+            raise OSError(error, "so it is", str(log.path))
 
     monkeypatch.setattr(fb.callbacks.CSVLog, "__call__", full)
     model, log = tmp_path / "model.safetensors", tmp_path / "log.csv"
     train = ["train", "iris", *RUN, "--epochs", "5", "--log", log, "--output", model]
     line = refused(capsys, *train, expected=1)
-    assert line == f"fastbatch train: {log}: No space left on device"
+    assert line == f"fastbatch train: {log}: so it is"
     assert fb.Trainer.load(model).epoch == 3
 
 
@@ -189,6 +218,6 @@ def test_epochs_that_were_done_before_an_error_are_saved(tmp_path, capsys):
     model, log = tmp_path / "model.safetensors", tmp_path / "log.csv"
     train("iris", *RUN, "--epochs", 2, "--output", model, "--log", log)
     resume = ["train", "--resume", "--output", str(model), "--epochs", "9", "--metrics", "auc"]
-    assert main(resume) == 2  # the log has other columns
+    assert main(resume) == 1  # the log has other columns
     assert "columns" in capsys.readouterr().err
     assert fb.Trainer.load(model).epoch == 3

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from calling import status, write
 
+import fastbatch as fb
+
 GUIDE = Path(__file__).parents[2] / "docs" / "commands.md"
 
 
@@ -28,3 +30,7 @@ def test_the_commands_of_the_guide_run(tmp_path, monkeypatch, capsys):
     for name in ("pets.best.safetensors", "pets.safetensors.toml", "log.csv", "curves.png"):
         assert (tmp_path / name).exists()
         assert f"`{name}`" in text
+    for model, log in (("pets", "log.csv"), ("second", "second.csv")):  # each run has its own
+        history = fb.Trainer.load(tmp_path / f"{model}.safetensors").history
+        assert fb.callbacks.read_log(tmp_path / log) == history
+    assert len((tmp_path / "weights.csv").read_text().splitlines()) == 101

@@ -8,8 +8,8 @@ import pytest
 from calling import QUICK, refused, rows, write
 
 import fastbatch as fb
-from fastbatch.commands import main, options
-from fastbatch.datasets import Preparation
+from fastbatch import datasets
+from fastbatch.commands import kept, main, options
 
 
 def test_training_says_what_it_does(capsys):
@@ -32,7 +32,7 @@ def test_the_demo_reaches_97_percent(backend, capsys):
 def test_options_reach_the_trainer(tmp_path):
     model = tmp_path / "model.safetensors"
     options = "--hidden 5 --activation tanh --epochs 2 --batch-size 7 --optimizer rmsprop --lr 0.5"
-    options += " --sampler replacement --clip 2 --noise 0.1 --dropout 0.3"
+    options += " --sampler replacement --clip 2 --noise 0.1 --dropout 0.3 --l2 0.2"
     others = f"--seed 3 --validation 0.3 --backend reference --output {model}"
     assert main(["train", "wine", *options.split(), *others.split()]) == 0
     trainer = fb.Trainer.load(model)
@@ -40,9 +40,9 @@ def test_options_reach_the_trainer(tmp_path):
     assert trainer.optimizer == fb.RMSprop(0.5)
     assert (trainer.batch_size, trainer.seed, trainer.epoch) == (7, 3, 2)
     assert (trainer.sampler, trainer.clip) == ("replacement", fb.PerExampleClip(2.0))
-    assert trainer.noise == fb.GaussianNoise(0.1)
+    assert (trainer.noise, trainer.l2) == (fb.GaussianNoise(0.1), 0.2)
     assert trainer.step == 2 * int(np.ceil((178 - round(0.3 * 178)) / 7))
-    assert Preparation.from_json(trainer.extra).classes == ("class_0", "class_1", "class_2")
+    assert kept.preparation(trainer).classes == ("class_0", "class_1", "class_2")
 
 
 def test_threads_do_not_change_the_model(tmp_path):
@@ -69,20 +69,32 @@ def test_metrics_are_shown_and_logged(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
-def test_a_log_is_of_one_run_only(name, tmp_path):
+def test_a_log_is_of_one_run_only(name, tmp_path, capsys):
     log = tmp_path / name
+    train = ["train", "iris", *QUICK, "--log", log]
+    assert main([*map(str, train)]) == 0
+    before = log.read_text()
+    assert len(before.splitlines()) == 5 + name.endswith("csv")
+    assert f"--log {log} is there already" in refused(capsys, *train)
+    assert log.read_text() == before
+
+
+def test_a_run_that_was_not_saved_begins_again_in_its_log(tmp_path):
+    log, model = tmp_path / "log.csv", tmp_path / "model.safetensors"
+    train = ["train", "iris", *QUICK, "--resume", "--log", str(log), "--output", str(model)]
     for _ in range(2):
-        assert main(["train", "iris", *QUICK, "--log", str(log)]) == 0
-    epochs = [record.epoch for record in fb.callbacks.read_log(log)]
-    assert epochs == [1, 2, 3, 4, 5]
-    lines = log.read_text().splitlines()
-    assert len(lines) == 5 + name.endswith("csv")
+        assert main(train) == 0
+        model.unlink()
+    assert [record.epoch for record in fb.callbacks.read_log(log)] == [1, 2, 3, 4, 5]
+    assert len(log.read_text().splitlines()) == 11  # nothing was lost
 
 
 def test_a_file_that_is_no_log_is_not_overwritten(tmp_path, capsys):
-    table = write(tmp_path / "data.csv", a=[1, 2], b=[3, 4])
+    table, model = write(tmp_path / "data.csv", a=[1, 2], b=[3, 4]), tmp_path / "model"
     before = table.read_text()
-    assert "is not a log" in refused(capsys, "train", "iris", *QUICK, "--log", table)
+    train = ["train", "iris", *QUICK, "--log", table, "--output", model]
+    assert "is there already" in refused(capsys, *train)
+    assert "is not a log" in refused(capsys, *train, "--resume")
     assert table.read_text() == before
 
 
@@ -121,14 +133,14 @@ def test_the_options_stand_beside_the_model(tmp_path):
     assert 'data = "iris"\n' in text
     assert "lr = 0.25\n" in text
     assert "hidden = [64, 64]\n" in text
-    assert fb.Trainer.load(model).extra["options"]["epochs"] == 5
+    assert kept.found(fb.Trainer.load(model))["options"]["epochs"] == 5
 
 
 @pytest.mark.parametrize(
     ("name", "found"), [("model.safetensors", "model.best.safetensors"), ("run", "run.best")]
 )
 def test_the_best_model_has_a_name_like_the_last(name, found):
-    from fastbatch.commands.fitting import best_path
+    from fastbatch.commands.paths import best_path
 
     assert best_path(f"folder/{name}").as_posix() == f"folder/{found}"
 
@@ -159,7 +171,7 @@ def test_text_is_one_hot_encoded(pets, tmp_path, capsys):
     assert "90 examples, 3 features (1 of text), regression" in out
     assert "network 5-64-64-1" in out
     assert float(re.search(r"held-out r2 (\S+),", out)[1]) > 0.9
-    assert fb.Trainer.load(model).extra["categories"] == [["cat", "dog", "emu"]]
+    assert kept.preparation(fb.Trainer.load(model)).categories == (("cat", "dog", "emu"),)
 
 
 def test_numbers_may_be_categories(pets, capsys):
@@ -181,7 +193,7 @@ def test_gaps_are_refused_or_filled(pets, tmp_path, capsys):
         "remove the row, fill the gap, or train with --impute"
     )
     assert main([*map(str, train), "--impute"]) == 0
-    preparation = Preparation.from_json(fb.Trainer.load(model).extra)
+    preparation = kept.preparation(fb.Trainer.load(model))
     assert preparation.gaps
     assert preparation.categories[1][0] == ""
     answers = tmp_path / "answers.csv"
@@ -207,13 +219,31 @@ def test_other_files_train_as_csv_does(suffix, tmp_path):
     else:
         np.save(path, np.column_stack([X, y]))
         target = "-1"
-    extras = []
+    found = []
     for source, column in ((table, "x3"), (path, target)):
         model = tmp_path / "model.safetensors"
         assert main(["train", str(source), "--target", column, *QUICK, "--output", str(model)]) == 0
         trainer = fb.Trainer.load(model)
-        extras.append((trainer.extra["data"], trainer.theta.tolist()))
-    assert extras[0] == extras[1]
+        found.append((kept.found(trainer)["data"], trainer.theta.tolist()))
+    assert found[0] == found[1]
+
+
+def test_examples_count_by_their_weights(pets, tmp_path, capsys):
+    weights = np.random.default_rng(1).integers(0, 3, 90)
+    table, model = pets(count=weights), tmp_path / "model.safetensors"
+    train = ["train", table, "--target", "weight", "--weight-column", "count", *QUICK]
+    assert main([*map(str, train), "--output", str(model)]) == 0
+    said = f"{table}: 90 examples, 3 features (1 of text), regression, weighted by count; "
+    assert capsys.readouterr().out.startswith(said)
+    found = fb.Trainer.load(model)
+    data = datasets.read(str(table), "weight", weights="count")
+    training, _ = datasets.split(data, 0.1, 0, "reference")
+    preparation = kept.preparation(found)
+    assert preparation.features == ("kind", "age", "town")
+    trainer = fb.Trainer(found.network)
+    X, y = preparation.inputs(training.X), preparation.targets(training.y)
+    trainer.fit(X, y, epochs=5, sample_weight=training.weights)
+    assert trainer.theta.tolist() == found.theta.tolist()
 
 
 def test_all_that_a_model_keeps_is_json(pets, tmp_path):

@@ -69,6 +69,19 @@ def test_nulls_are_gaps(stored):
     assert X[2].tolist() == [3.0, ""]
 
 
+@pytest.mark.parametrize("weights", [[0, 2, 5], [0.0, 2.0, 5.0], ["0", "2.0", "5"]])
+def test_all_files_have_the_same_weights(weights, stored, tmp_path):
+    a, t = [1.0, 2.0, 3.0], [0.5, 1.5, 2.5]
+    sources = {stored(a=a, t=t, w=weights): ("t", "w"), str(tmp_path / "data.npz"): ("t", "w")}
+    np.savez(tmp_path / "data.npz", X=np.array([a]).T, t=t, w=weights)
+    np.save(tmp_path / "data.npy", np.array([a, t, weights], float).T)
+    sources[str(tmp_path / "data.npy")] = ("x1", "-1")
+    for source, (target, column) in sources.items():
+        data = datasets.read(source, target, weights=column)
+        assert data.weights.tolist() == [0.0, 2.0, 5.0]
+        assert (data.y.tolist(), data.X.tolist()) == (t, [[1.0], [2.0], [3.0]])
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -1,6 +1,7 @@
 """Data sets: read as they stand, split alike everywhere, and refused with a reason."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,11 @@ def test_other_numbers_are_values(table):
     assert data.y.tolist() == [3.0, 5.5]
 
 
+@pytest.mark.parametrize("text", ["--5", "+-3", "\u0663", "1_0"])
+def test_what_only_looks_like_a_whole_number_is_text(table, text):
+    assert datasets.read(table(f"a,t\n1,7\n2,{text}\n"), "t").classes == tuple(sorted(["7", text]))
+
+
 def test_a_csv_may_begin_with_a_byte_order_mark_and_have_empty_lines(table):
     data = datasets.read(table("a,t\r\n1,x\r\n\r\n2,y\r\n", encoding="utf-8-sig"), "t")
     assert data.features == ("a",)
@@ -91,7 +97,7 @@ def test_a_csv_may_begin_with_a_byte_order_mark_and_have_empty_lines(table):
         ("1,2\n3,4\n", "0", "must name its columns"),
         ("a,a\n1,2\n", "a", "two columns called 'a'"),
         ("a,t\n", "t", "no examples"),
-        ("t\n1\n", "t", "expected features beside it"),
+        ("t\n1\n", "t", "no column but the target, expected features, too"),
         ("a,t\n1,x\n", None, "say which column to predict, --target 't'"),
         ("a,t\n1,x\n", "u", "no column 'u': its columns are a, t"),
         ("a,t\n1,x\n", "2", "no column '2'"),
@@ -107,6 +113,10 @@ def test_a_csv_may_begin_with_a_byte_order_mark_and_have_empty_lines(table):
         ("a,t\n1,x\n2, \n", "t", "example 2 has no target: remove the row"),
         ("a,b,t\nq,1,x\n7,2,y\n", "t", "example 1 has 'q' in column a, expected a number"),
         ("a,t\n,x\n,y\n", "t", "example 1 has no value in column a"),
+        ("a;b;t\n1;2;x\n", "t", "one column, 'a;b;t': expected commas between columns"),
+        ('a,t\n1,"x\n2,y\n', "t", "example 1 cannot be read .*: mend its quotes"),
+        ('a,t\n1,x\n2,"y"z\n', "t", "example 2 cannot be read .*: mend its quotes"),
+        (",a,t\n0,1,x\n1,2,y\n", "t", "column 1 has no name, such as the index of a data frame"),
         ("a,t\n1,x\n2,x\n", "t", "all targets are x, expected several classes"),
     ],
 )
@@ -118,6 +128,18 @@ def test_a_csv_that_cannot_be_used_says_why(table, text, target, message):
 def test_a_csv_that_is_not_text_says_so(table):
     with pytest.raises(ValueError, match="not UTF-8 text"):
         datasets.read(table("a,t\n", encoding="utf-16"), "t")
+
+
+def test_columns_without_names_may_stand_beside_those_that_are_asked_for(table):
+    path = table(",a,t\n0,1,x\n1,2,y\n")
+    assert datasets.read(path, "t", features=["a"]).X.tolist() == [[1], [2]]
+    assert datasets.read_features(path, ["a"]).tolist() == [[1], [2]]
+
+
+def test_a_folder_is_not_taken_for_a_file(tmp_path):
+    (tmp_path / "data.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder, expected a file"):
+        datasets.read(str(tmp_path / "data.csv"), "t")
 
 
 @pytest.mark.parametrize("source", ["nothing", "data.txt", "data.csv", "data.npz"])
@@ -176,6 +198,63 @@ def test_a_missing_feature_is_named(table, arrays):
         datasets.read_features(arrays(X=np.ones((2, 1))), ["x0", "x1"])
 
 
+@pytest.mark.parametrize("name", ["data.csv", "data.npy", "data.npz", "data.parquet"])
+def test_a_file_that_may_not_be_read_is_not_taken_for_a_damaged_one(name, tmp_path, monkeypatch):
+    def forbidden(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / name).touch()
+    monkeypatch.setattr("pathlib.Path.open", forbidden)
+    with pytest.raises(PermissionError):
+        datasets.read(str(tmp_path / name), "0")
+
+
+@pytest.mark.parametrize("options", [{"target": "kind"}, {"weights": "w"}])
+def test_bundled_data_sets_have_targets_of_their_own(options):
+    with pytest.raises(ValueError, match="iris has targets of its own and no weights"):
+        datasets.read("iris", **options)
+
+
+@pytest.mark.parametrize("weights", ["w", "-1"])
+def test_weights_are_a_column_that_is_no_feature(table, weights):
+    data = datasets.read(table("a,t,w\n1,x,0\n2,y, 1.5\n3,x,2e3\n"), "t", weights=weights)
+    assert data.features == ("a",)
+    assert data.weights.tolist() == [0.0, 1.5, 2000.0]
+    assert datasets.read(table("a,t\n1,x\n2,y\n"), "t").weights is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,t,w\n1,x,1\n2,y,-1\n", "example 2 has the weight '-1', expected a number"),
+        ("a,t,w\n1,x,1\n2,y,\n", "example 2 has the weight ''"),
+        ("a,t,w\n1,x,1\n2,y,much\n", "example 2 has the weight 'much'"),
+        ("a,t,w\n1,x,inf\n2,y,1\n", "example 1 has the weight 'inf'"),
+        ("a,t,w\n1,x,0\n2,y,0\n", "all weights are 0"),
+        ("a,t\n1,x\n2,y\n", "has no column 'w'"),
+        ("w,t\n1,x\n2,y\n", "has no column but the target and the weights"),
+    ],
+)
+def test_weights_that_cannot_be_used_say_why(table, text, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.read(table(text), "t", weights="w")
+
+
+def test_the_target_is_no_weight(table, arrays):
+    for path in (table("a,t\n1,5\n2,6\n"), arrays(X=np.ones((2, 1)), t=np.array([1, 2]))):
+        with pytest.raises(ValueError, match="t is the target, the weights must be another"):
+            datasets.read(path, "t", weights="t")
+
+
+def test_weights_go_with_their_examples(table):
+    rows = "".join(f"{i},{i}.5,{i}\n" for i in range(20))
+    data = datasets.read(table(f"a,t,w\n{rows}"), "t", weights="w")
+    for part in datasets.split(data, 0.3, 0, "reference"):
+        assert part.weights.tolist() == part.X[:, 0].tolist()
+    other = replace(data, weights=data.weights + 1)
+    assert len({data.digest(), other.digest(), replace(data, weights=None).digest()}) == 3
+
+
 def test_an_npz_to_predict_needs_no_targets(arrays):
     assert datasets.read_features(arrays(X=np.ones((2, 3))), ["x0", "x1", "x2"]).shape == (2, 3)
 
@@ -214,6 +293,15 @@ def test_a_constant_feature_becomes_0_and_keeps_its_unit(value):
     preparation = Preparation.of(data)
     np.testing.assert_allclose(preparation.inputs(data.X), 0, atol=1e-15)
     np.testing.assert_allclose(preparation.inputs(data.X + 2), 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "name"), [(1e300, 1.5, "column x"), (1.5, -1e300, "the target")]
+)
+def test_numbers_whose_squares_overflow_are_refused(x, y, name):
+    data = Dataset(np.array([[x], [0.0]]), np.array([y, 0.0]), ("x",), None)
+    with pytest.raises(ValueError, match=rf"{name} has 1e\+300, expected numbers up to 1e\+100"):
+        Preparation.of(data)
 
 
 def test_values_are_the_way_back_from_targets():
