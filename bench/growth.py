@@ -172,10 +172,10 @@ def main(argv=None):
     folder.mkdir(parents=True, exist_ok=True)
     document = {"machine": machine(), "rounds": rounds, "points": points}
     options.json.write_text(json.dumps(document, indent=1) + "\n")
-    if absent := pictures.missing():
-        print(absent, file=sys.stderr)
-    else:
+    try:
         draw(points, folder)
+    except ImportError as error:
+        print(f"no pictures: {error}", file=sys.stderr)
     print(section(folder))
     return int(any(point["failures"] for point in points))
 

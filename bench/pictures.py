@@ -1,23 +1,16 @@
 """Curves on logarithmic axes, with their names at their ends."""
 
-from importlib.util import find_spec
 from math import log10
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; then line and marker.
-STYLES = {
-    "fastbatch": ("#0072B2", "-", "o"),
-    "jax-scan": ("#D55E00", "-", "s"),
-    "torch": ("#009E73", "-", "^"),
-    "one thread": ("#CC79A7", ":", ""),
-    "bound": ("#000000", "--", ""),
+from fastbatch.pictures import picture
+
+STYLES = {  # colour, line and marker
+    "fastbatch": ("C0", "-", "o"),
+    "jax-scan": ("C1", "-", "s"),
+    "torch": ("C2", "-", "^"),
+    "one thread": ("C3", ":", ""),
+    "bound": ("black", "--", ""),
 }
-
-
-def missing():
-    """Why there can be no pictures; "" if there can."""
-    if find_spec("matplotlib"):
-        return ""
-    return "no pictures, for want of matplotlib: pip install 'fastbatch[plot]'"
 
 
 def draw(path, title, series, rings):
@@ -33,12 +26,7 @@ def draw(path, title, series, rings):
     rings : list of (size, microseconds)
         What to draw a ring around.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    # Text stays text, and the same figures give the same file.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.stem}):
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
+    with picture(path) as figure:
         ax = figure.subplots()
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
@@ -52,9 +40,7 @@ def draw(path, title, series, rings):
         ax.set_xlabel(title)
         ax.set_ylabel("microseconds a step")
         ax.grid(alpha=0.3)
-        ax.spines[["top", "right"]].set_visible(False)
         _name_ends(ax, series)
-        figure.savefig(path, metadata={"Date": None})
 
 
 def _name_ends(ax, series):

@@ -6,7 +6,6 @@ results in `RESULTS`, which nobody makes by hand.
 
 import inspect
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import fastbatch
@@ -36,10 +35,9 @@ def public():
     found |= {getattr(import_module(module), name): (module, name) for module, name in RESULTS}
     for module in MODULES:
         path = f"fastbatch.{module}"
-        if find_spec(path):
-            for name, thing in inspect.getmembers(import_module(path), is_documented):
-                if not name.startswith("_") and thing.__module__.startswith(path):
-                    found.setdefault(thing, (path, name))
+        for name, thing in inspect.getmembers(import_module(path), is_documented):
+            if not name.startswith("_") and thing.__module__.startswith(path):
+                found.setdefault(thing, (path, name))
     return sorted(found.values())
 
 

@@ -1,13 +1,12 @@
 """Learning curves: how losses and metrics went, epoch by epoch, as a picture."""
 
 from collections.abc import Sequence
-from itertools import cycle
 from math import isfinite, nan
 from pathlib import Path
 
 from fastbatch import metrics
 from fastbatch.history import EpochRecord
-from fastbatch.pictures import COLOURS, picture
+from fastbatch.pictures import picture
 
 Curves = dict[str, list[float]]  # what each is called in the legend, and its value at each epoch
 
@@ -42,12 +41,14 @@ def draw(history: Sequence[EpochRecord], path: str | Path) -> None:
         raise ValueError("there is nothing to draw: no epoch is finished")
     epochs = [record.epoch for record in history]
     panels = _panels(history)
-    with picture(path, len(panels)) as axes:
+    marker = "o" if len(epochs) == 1 else None
+    with picture(path, height=1.5 + 3 * len(panels)) as figure:
+        axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
         for ax, (label, curves) in zip(axes, panels.items(), strict=True):
-            for (name, values), colour in zip(curves.items(), cycle(COLOURS), strict=False):
-                marker = "o" if len(epochs) == 1 else None
-                ax.plot(epochs, values, color=colour, marker=marker, label=name)
+            for name, values in curves.items():
+                ax.plot(epochs, values, marker=marker, label=name)
             ax.set_ylabel(label)
+            ax.legend()
         known = [value for curve in panels["loss"].values() for value in curve if isfinite(value)]
         if known and 0 < 100 * min(known) < max(known):
             axes[0].set_yscale("log")
@@ -70,7 +71,7 @@ def _panels(history: Sequence[EpochRecord]) -> dict[str, Curves]:
         if metrics.find("metric", name).rises:
             scores[name] = values
         else:
-            panels[name] = {name: values}
+            panels[f"validation {name}"] = {name: values}
     if scores:
         panels["validation score"] = scores
     return panels

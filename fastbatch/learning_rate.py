@@ -1,7 +1,7 @@
 """The learning-rate finder: a range test, after Smith 2017."""
 
 from dataclasses import dataclass
-from math import isnan, nan
+from math import ceil, isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbatch.constraints import integer, real
-from fastbatch.pictures import COLOURS, picture
+from fastbatch.pictures import picture
 from fastbatch.run import DivergenceError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 _WIDTH = 0.02  # of the bell by which losses are averaged, in all steps
 _EXPLODED = 4.0  # times the lowest loss so far
+_LOOKS = 200  # at most, for whether it has: each smooths all losses anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,16 +70,18 @@ class RangeTest:
         ImportError
             If matplotlib is not installed (extra ``plot``).
         """
-        with picture(path) as (ax,):
-            ax.plot(self.lr, self.losses, ".", color=COLOURS[0], alpha=0.3, label="batches")
-            ax.plot(self.lr, self.smoothed, color=COLOURS[0], label="smoothed")
+        with picture(path) as figure:
+            ax = figure.subplots()
+            ax.plot(self.lr, self.losses, ".", color="C0", alpha=0.3, label="batches")
+            ax.plot(self.lr, self.smoothed, color="C0", label="smoothed")
             label = f"suggestion {self.suggestion:.2g}"
-            ax.axvline(self.suggestion, color=COLOURS[1], linestyle="--", label=label)
+            ax.axvline(self.suggestion, color="C1", linestyle="--", label=label)
             ax.set_xscale("log")
             bottom = min(0.0, 1.05 * self.smoothed.min())  # logs of probabilities may be negative
-            ax.set_ylim(bottom, 1.05 * max(_limit(self.smoothed), self.smoothed[0]))
+            ax.set_ylim(bottom, 1.1 * max(_limit(self.smoothed), self.smoothed[0]))
             ax.set_xlabel("learning rate")
             ax.set_ylabel("loss")
+            ax.legend()
 
 
 def find_learning_rate(
@@ -114,7 +117,7 @@ def find_learning_rate(
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit.
+        If an argument does not fit, or the trainer has `noise`.
     DivergenceError
         If already the first loss is not finite.
 
@@ -130,8 +133,13 @@ def find_learning_rate(
     low = real("low", low, np.finfo(np.float64).tiny)
     high = real("high", high, np.nextafter(low, np.inf))
     rates = np.geomspace(low, high, integer("steps", steps, 2))
-    width = _WIDTH * len(rates)
+    width, every = _WIDTH * len(rates), ceil(len(rates) / _LOOKS)
     trainer._check_idle()
+    if trainer.noise is not None:
+        raise ValueError(
+            "the finder's steps would spend privacy that privacy_spent does not count: find the "
+            "rate by a trainer without noise, on data that are not private"
+        )
     training = trainer._training(*trainer._check_data(X, y, sample_weight, check_finite))
     lr: list[float] = []
     losses: list[float] = []
@@ -143,12 +151,13 @@ def find_learning_rate(
             continue
         lr.append(rate)
         losses.append(loss)
-        smoothed = _smooth(losses, width)
-        if smoothed[-1] > _limit(smoothed):
-            break
+        if len(losses) % every == 0:
+            smoothed = _smooth(losses, width)
+            if smoothed[-1] > _limit(smoothed):
+                break
     if not losses:
         raise DivergenceError(training.step)
-    return RangeTest(np.array(lr), np.array(losses), smoothed)
+    return RangeTest(np.array(lr), np.array(losses), _smooth(losses, width))
 
 
 def _limit(smoothed: NDArray[np.float64]) -> float:

@@ -1,7 +1,7 @@
 """Metrics: numbers by which a reader judges a network's outputs for data with known targets.
 
-`accuracy` and `r2` are our own, all others are scikit-learn's. ``trainer.fit(metrics=[...])`` takes
-them of the validation data after each epoch.
+``trainer.fit(metrics=[...])`` takes them of the validation data after each epoch. Balanced
+accuracy, top-K accuracy and AUC are scikit-learn's.
 
 =====================  ============================================================  ======
 name                   of the predictions                                            better
@@ -25,6 +25,7 @@ that it is nearest to. The others are for all other losses.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from math import nan
 from typing import Any
@@ -32,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbatch import arrays
 from fastbatch.constraints import integer, one_of
 from fastbatch.losses import LOSSES
 
@@ -51,12 +53,15 @@ class Metric:
     rises : bool
         Whether more is better.
     of_classes : bool
-        Whether it takes labels and probabilities rather than values.
+        Whether it takes labels and logarithms of probabilities rather than values.
+    theirs : bool
+        Whether it needs scikit-learn.
     """
 
     function: Callable[[Array, Array], float] | None
     rises: bool
     of_classes: bool
+    theirs: bool = False
 
 
 def evaluate(names: Iterable[str], loss: str, outputs: ArrayLike, y: ArrayLike) -> dict[str, float]:
@@ -81,7 +86,7 @@ def evaluate(names: Iterable[str], loss: str, outputs: ArrayLike, y: ArrayLike) 
     Raises
     ------
     ValueError, TypeError
-        If there is no such metric for the loss.
+        If there is no such metric for the loss, or targets do not fit.
     ImportError
         If scikit-learn is needed and not installed (extra ``sklearn``).
 
@@ -93,10 +98,10 @@ def evaluate(names: Iterable[str], loss: str, outputs: ArrayLike, y: ArrayLike) 
     >>> evaluate(["mean_absolute_error"], "squared_error", [[1.0], [2.0]], [1.0, 4.0])
     {'mean_absolute_error': 1.0}
     """
-    outputs, y = np.asarray(outputs), np.asarray(y)
+    outputs = arrays.numeric("outputs", outputs)
     names = check(names, loss, outputs.shape[1])
-    if y.ndim == 1 and not LOSSES[loss].labels:
-        y = y[:, np.newaxis]
+    dtype = np.result_type(outputs.dtype, np.float32).name
+    y = arrays.targets("y", y, outputs.shape, dtype, LOSSES[loss], finite=False)
     return {name: _evaluate(find("metric", name), loss, outputs, y) for name in names}
 
 
@@ -125,7 +130,7 @@ def check(names: Iterable[str], loss: str, outputs: int) -> list[str]:
             if loss != "cross_entropy":
                 raise ValueError(f"{name} is a metric for loss 'cross_entropy', found {loss!r}")
             integer(f"K in {name}", int(top[1]), 2, outputs)
-        if metric.function is not None and find_spec("sklearn") is None:
+        if metric.theirs and find_spec("sklearn") is None:
             raise ImportError(f"{name} is scikit-learn's: pip install 'fastbatch[sklearn]'")
     return names
 
@@ -139,7 +144,7 @@ def find(kind: str, name: str, others: Iterable[str] = ()) -> Metric:
             raise ValueError(f"{kind} {name!r}: give a number for K, such as top_3_accuracy")
         return METRICS[name]
     k = int(top[1])
-    return Metric(lambda labels, p: _top_k_accuracy(labels, p, k), rises=True, of_classes=True)
+    return Metric(partial(_top_k_accuracy, k), rises=True, of_classes=True, theirs=True)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -161,61 +166,59 @@ def _values(loss: str, outputs: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _problems(loss: str, outputs: Array, y: Array) -> list[tuple[Array, Array]]:
-    """Labels (N,) and probabilities of the classes (N, C), for each question that is asked."""
-    from scipy.special import expit, softmax
+    """Labels (N,) and log-probabilities of the classes (N, C), for each question that is asked.
+
+    Logarithms, since probabilities that are nearly 0 or 1 all look alike.
+    """
+    from scipy.special import log_expit, log_softmax
 
     outputs = outputs.astype(np.float64)
     if loss == "cross_entropy":
-        return [(y if y.ndim == 1 else y.argmax(axis=1), softmax(outputs, axis=1))]
+        return [(y if y.ndim == 1 else y.argmax(axis=1), log_softmax(outputs, axis=1))]
     return [
-        ((answers > 0.5).astype(np.int64), np.column_stack([expit(-logits), expit(logits)]))
+        ((answers > 0.5).astype(np.int64), np.column_stack([log_expit(-logits), log_expit(logits)]))
         for answers, logits in zip(y.T, outputs.T, strict=True)
     ]
 
 
-def _balanced_accuracy(labels: Array, p: Array) -> float:
+def _balanced_accuracy(labels: Array, log_p: Array) -> float:
     from sklearn.metrics import recall_score  # balanced_accuracy_score warns of unknown classes
 
-    return float(recall_score(labels, p.argmax(axis=1), labels=np.unique(labels), average="macro"))
+    guesses = log_p.argmax(axis=1)
+    return float(recall_score(labels, guesses, labels=np.unique(labels), average="macro"))
 
 
-def _top_k_accuracy(labels: Array, p: Array, k: int) -> float:
+def _top_k_accuracy(k: int, labels: Array, log_p: Array) -> float:
     from sklearn.metrics import top_k_accuracy_score
 
-    return float(top_k_accuracy_score(labels, p, k=k, labels=np.arange(p.shape[1])))
+    return float(top_k_accuracy_score(labels, log_p, k=k, labels=np.arange(log_p.shape[1])))
 
 
-def _auc(labels: Array, p: Array) -> float:
+def _auc(labels: Array, log_p: Array) -> float:
     from sklearn.metrics import roc_auc_score
 
-    classes = np.arange(p.shape[1])
+    classes = np.arange(log_p.shape[1])
     if not np.isin(classes, labels).all():
         return nan
-    return float(np.mean([roc_auc_score(labels == k, p[:, k]) for k in classes]))
+    return float(np.mean([roc_auc_score(labels == k, log_p[:, k]) for k in classes]))
 
 
-def _log_loss(labels: Array, p: Array) -> float:
-    from sklearn.metrics import log_loss
-
-    return float(log_loss(labels, p, labels=np.arange(p.shape[1])))
+def _log_loss(labels: Array, log_p: Array) -> float:
+    return float(-log_p[np.arange(len(labels)), labels].mean())
 
 
 def _mean_absolute_error(y: Array, predictions: Array) -> float:
-    from sklearn.metrics import mean_absolute_error
-
-    return float(mean_absolute_error(y, predictions))
+    return float(abs(y - predictions).mean())
 
 
 def _mean_squared_error(y: Array, predictions: Array) -> float:
-    from sklearn.metrics import mean_squared_error
-
-    return float(mean_squared_error(y, predictions))
+    return float(np.square(y - predictions).mean())
 
 
 METRICS = {
     "accuracy": Metric(None, rises=True, of_classes=True),
-    "balanced_accuracy": Metric(_balanced_accuracy, rises=True, of_classes=True),
-    "auc": Metric(_auc, rises=True, of_classes=True),
+    "balanced_accuracy": Metric(_balanced_accuracy, rises=True, of_classes=True, theirs=True),
+    "auc": Metric(_auc, rises=True, of_classes=True, theirs=True),
     "log_loss": Metric(_log_loss, rises=False, of_classes=True),
     "r2": Metric(None, rises=True, of_classes=False),
     "mean_absolute_error": Metric(_mean_absolute_error, rises=False, of_classes=False),

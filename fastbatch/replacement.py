@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 
 @contextmanager
 def replacement(path: str | Path) -> Iterator[Path]:
-    """A name for a new file, which takes the place of `path` once it is written.
+    """An empty new file, which takes the place of `path`, and its rights, once it is written.
 
-    A process that is killed amid this leaves the new file behind, hidden, under that name.
+    A process that is killed amid this leaves the new file behind, hidden, under a name of its own.
+    It is not for the next one to remove: it looks like what another process is writing right now.
 
     Raises
     ------
@@ -24,6 +26,9 @@ def replacement(path: str | Path) -> Iterator[Path]:
     with _beside(target) as new:
         yield new
         with new.open("rb+") as file:
+            # Fails if there is no older file, or where files have no rights.
+            with contextlib.suppress(OSError):
+                shutil.copymode(target, new)
             os.fsync(file.fileno())
         new.replace(target)
     # The new name, too, should reach the disk. The file itself is there, so whatever cannot do
@@ -38,8 +43,8 @@ def replacement(path: str | Path) -> Iterator[Path]:
 
 def check_writable(path: str | Path) -> None:
     """Raise the OSError with which `replacement` would fail, before anybody trains for hours."""
-    with _beside(_target(path)) as new:
-        new.touch(exist_ok=False)
+    with _beside(_target(path)):
+        pass
 
 
 def refuse_what_is_no_file(path: str | Path) -> None:
@@ -59,10 +64,12 @@ def _target(path: str | Path) -> Path:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A name in the same folder, under which no file is left in the end."""
-    name = f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix[:20]}"
+    """A file in the same folder, of which nothing is left in the end."""
+    new = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix[:20]}")
     try:
-        yield target.with_name(name)
+        # Not to be read by anybody yet who may not read the older file either.
+        new.touch(0o600 if target.exists() else 0o666, exist_ok=False)
+        yield new
     except OSError as error:
         raise OSError(
             error.errno,
@@ -71,4 +78,4 @@ def _beside(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         with contextlib.suppress(OSError):
-            target.with_name(name).unlink()
+            new.unlink()

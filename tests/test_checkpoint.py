@@ -1,6 +1,8 @@
 """A checkpoint is whole or refused, and training goes on from it bit for bit."""
 
 import json
+import os
+import stat
 import struct
 
 import numpy as np
@@ -9,6 +11,7 @@ from safetensors.numpy import save_file
 
 import fastbatch as fb
 from fastbatch import checkpoint, run
+from fastbatch.replacement import replacement
 from fastbatch.samplers import SAMPLERS
 
 OPTIMIZERS = [
@@ -338,11 +341,28 @@ def test_a_missing_file_is_a_missing_file(path):
 # Written in place of another
 
 
-def test_a_saved_file_has_the_usual_permissions_and_a_link_stays_one(trainer, path):
-    link = path.with_name("latest")
+def test_a_saved_file_has_the_usual_rights(trainer, path):
     path.touch()
-    link.symlink_to(path)
     usual = path.stat().st_mode
+    path.unlink()
+    trainer.save(path)
+    assert path.stat().st_mode == usual
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+def test_a_file_that_replaces_another_has_its_rights_and_is_private_until_then(path):
+    path.touch()
+    for mode in 0o600, 0o444, 0o666:
+        path.chmod(mode)
+        with replacement(path) as new:
+            new.write_text("new")
+            assert stat.S_IMODE(new.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == mode and path.read_text() == "new"
+
+
+def test_a_link_to_a_saved_file_stays_one(trainer, path):
+    link = path.with_name("latest")
+    link.symlink_to(path)
     trainer.save(link)
-    assert link.is_symlink() and path.stat().st_mode == usual
+    assert link.is_symlink()
     assert fb.Trainer.load(link).step == fb.Trainer.load(path).step == trainer.step

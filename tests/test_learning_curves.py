@@ -51,7 +51,7 @@ def test_all_that_is_known_has_a_curve(tmp_path):
 
 def test_curves_are_the_values_of_the_epochs_and_scores_share_a_panel():
     panels = learning_curves._panels(VALIDATED)
-    assert list(panels) == ["loss", "log_loss", "validation score"]
+    assert list(panels) == ["loss", "validation log_loss", "validation score"]
     assert panels["loss"]["validation"] == [2 / epoch for epoch in range(1, 9)]
     assert panels["validation score"]["auc"][0] == 0.9
     assert list(panels["validation score"]) == ["accuracy", "auc"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastbatch as fb
+from fastbatch import learning_rate
 from fastbatch.learning_rate import RangeTest
 
 
@@ -93,6 +94,24 @@ def test_empty_batches_are_left_out(classes):
     found = fb.find_learning_rate(trainer, X, y, low=1e-4, high=1e-2)
     assert 100 < len(found.lr) == len(found.losses) == len(found.smoothed) < 180
     assert np.isfinite(found.smoothed).all() and (found.losses > 0).all()
+
+
+def test_many_steps_are_smoothed_a_few_times_only(monkeypatch):
+    looks, smooth = [], learning_rate._smooth
+    monkeypatch.setattr(
+        learning_rate, "_smooth", lambda *losses: looks.append(losses) or smooth(*losses)
+    )
+    net = fb.Network([fb.Dense(1)], 1, "squared_error", backend="reference", dtype="float64")
+    trainer = fb.Trainer(net, fb.SGD(), batch_size=1, theta=[0, 1])
+    found = fb.find_learning_rate(trainer, [[0.0]], [0.0], low=1e-4, high=100, steps=500)
+    assert len(looks) <= 200 and found.smoothed.shape == found.lr.shape
+    assert found.lr[-1] < 100  # it is seen to explode all the same
+
+
+def test_a_trainer_that_adds_noise_is_refused(classifier, classes):
+    private = {"sampler": "poisson", "clip": fb.PerExampleClip(1.0), "noise": fb.GaussianNoise(1.0)}
+    with pytest.raises(ValueError, match="privacy_spent does not count"):
+        fb.find_learning_rate(finder(classifier, **private), *classes)
 
 
 def test_the_suggestion_trains(classifier, classes):

@@ -89,8 +89,10 @@ def test_targets_of_one_output_may_be_a_vector():
 
 
 def test_probabilities_at_the_ends_are_no_harm():
-    assert value("log_loss", "cross_entropy", [[1e4, 0.0, 0.0]] * 3, [0, 1, 2]) > 20
+    assert value("log_loss", "cross_entropy", [[3e4, 0.0, 0.0]] * 3, [0, 1, 2]) == 2e4
+    assert value("log_loss", "binary_cross_entropy", [[100.0], [-100.0]], [0, 1]) == 100.0
     assert value("auc", "cross_entropy", np.eye(3) * 1e30, [0, 1, 2]) == 1.0
+    assert value("auc", "binary_cross_entropy", [[40.0], [50.0]], [0, 1]) == 1.0
 
 
 def test_classes_that_are_missing():
@@ -133,6 +135,20 @@ def test_what_does_not_fit_is_refused(names, loss, error, message):
         metrics.check(names, loss, K)
 
 
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([0, K], rf"y\[1\] is {K}, expected labels in \[0, {K}\)"),
+        ([0, -1], r"y\[1\] is -1, expected labels"),
+        ([0], "one entry for each of the 2 examples"),
+        (np.zeros((2, 3)), r"y must have shape labels \(2,\) or probabilities \(2, 4\)"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(y, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.evaluate(["log_loss"], "cross_entropy", OUTPUTS[:2], y)
+
+
 def test_without_scikit_learn_our_own_remain(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
@@ -142,6 +158,8 @@ def test_without_scikit_learn_our_own_remain(monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     assert 0 < value("accuracy", "cross_entropy", OUTPUTS, LABELS) < 1
     assert value("r2", "huber", OUTPUTS, VALUES) < 1
+    assert value("mean_absolute_error", "huber", OUTPUTS, OUTPUTS) == 0
+    assert value("log_loss", "cross_entropy", [[0.0, 0.0]], [1]) == math.log(2)
     with pytest.raises(ImportError, match=r"auc is scikit-learn's: pip install 'fastbatch\[sk"):
         metrics.check(["auc"], "cross_entropy", K)
 

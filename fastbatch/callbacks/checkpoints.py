@@ -29,7 +29,8 @@ class Checkpoint:
         Save when so much time has passed since the last time, also amid an epoch.
     monitor : str, optional
         Save after an epoch that was better than all before by this: see `EarlyStopping`. A file
-        that is there counts as the best of the epochs that the trainer has had before.
+        that is there counts as the best of the epochs in ``trainer.history``; if none of these has
+        that number, the next epoch replaces it.
 
     Raises
     ------

@@ -160,4 +160,4 @@ def _draw(figure: Any, memory: tuple[tuple[int, float, float, float], ...]) -> N
     ax.minorticks_off()
     ax.set_xlabel("examples in the batch")
     ax.set_ylabel("MiB at the peak")
-    ax.legend(frameon=False)
+    ax.legend()

@@ -120,6 +120,7 @@ def _draw(figure: Any, losses: dict[int, list[float]], paths: dict[int, Array]) 
     for size, path in paths.items():
         right.plot(path[:100], label=f"batches of {size:,}")
     right.set_title("a learnt mean, less the true one", fontsize="medium")
+    right.margins(y=0.2)  # for the legend
     for ax in (left, right):
         ax.set_xlabel("epochs")
-        ax.legend(frameon=False)
+        ax.legend()

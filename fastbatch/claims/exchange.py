@@ -78,7 +78,7 @@ def exchange(heaviest: Draw = Generator.standard_cauchy) -> Claim:
                     "h",
                     "E f(h, x) / h, integrated",
                     "by theory",
-                    f"the same of {len(FINITE)} examples",
+                    f"the same of {len(FINITE):,} examples",
                 ),
                 tuple(row[:4] for row in quotients),
             ),
@@ -187,12 +187,12 @@ def _draw(figure: Any, gradients: dict[str, Array]) -> None:
     left.set_ylim(-14, 14)
     left.set_xlabel("examples")
     left.set_title("mean of the gradients so far", fontsize="medium")
-    left.legend(frameon=False, loc="upper right")
+    left.legend(loc="upper right")
     steps = np.geomspace(1e-4, 1, 41)
     right.plot(steps, np.exp(-(steps**2)), label="all x in (0, 1)")
     few = [_quotients(h).mean() for h in steps]
-    right.plot(steps, few, "--", label=f"{len(FINITE)} examples")
+    right.plot(steps, few, "--", label=f"{len(FINITE):,} examples")
     right.set_xscale("log")
     right.set_xlabel("h")
     right.set_title("mean of f(h, x) / h", fontsize="medium")
-    right.legend(frameon=False)
+    right.legend()

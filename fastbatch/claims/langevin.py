@@ -195,7 +195,7 @@ def _draw(figure: Any, rows: Any, samples: PosteriorSamples, mean: Array, exact:
     left.set_title("excess of the covariance (lines: theory)", fontsize="medium")
     left.set(xlim=(0, None), ylim=(0, None))
     left.set_xlabel("step size")
-    left.legend(frameon=False)
+    left.legend()
     right.plot(*samples.theta[::32, :2].T, ".", markersize=2, label="samples")
     circle = np.exp(2j * np.pi * np.linspace(0, 1, 100))
     root = np.linalg.cholesky(exact[:2, :2])
@@ -203,4 +203,5 @@ def _draw(figure: Any, rows: Any, samples: PosteriorSamples, mean: Array, exact:
     right.plot(*ellipse, color="black", label="90 % of the posterior")
     right.set_xlabel("first weight")
     right.set_ylabel("second weight")
-    right.legend(frameon=False)
+    right.margins(y=0.2)  # for the legend
+    right.legend()

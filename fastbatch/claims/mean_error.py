@@ -182,6 +182,6 @@ def _draw(figure: Any, found: dict[str, list[_Comparison]]) -> None:
         ax.set_xlabel({"batch": "batch size", "depth": "hidden layers"}.get(name, name))
         ax.set_ylabel("degrees")
         if name == "activation":
-            ax.tick_params("x", rotation=60)
-    figure.axes[0].legend(frameon=False)
+            ax.set_xticks(values, values, rotation=45, ha="right", rotation_mode="anchor")
+    figure.axes[0].legend()
     figure.suptitle("Angle between the gradient and that of the mean error")

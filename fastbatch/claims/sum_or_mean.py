@@ -104,4 +104,4 @@ def _draw(figure: Any, losses: dict[tuple[str, int], list[float]]) -> None:
         ax.set_xlabel("epochs")
         ax.set_xticks(range(EPOCHS + 1))
     axes[0].set_ylabel("mean loss")
-    axes[1].legend(frameon=False)
+    axes[1].legend()

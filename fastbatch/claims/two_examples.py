@@ -107,4 +107,4 @@ def _draw(figure: Any, network: Network, path: list[float]) -> None:
     ax.plot(shown, (shown - 3) ** 2 + 1, "v:", color="C1", label="steps along the mean loss")
     ax.set_xlabel("weight")
     ax.set_ylabel("squared error")
-    ax.legend(frameon=False)
+    ax.legend()

@@ -153,4 +153,4 @@ def _draw(figure: Any, variances: list[tuple[str, int, float, float]]) -> None:
     ax.set_xlabel(f"batch size M, of {EXAMPLES} examples")
     ax.set_ylabel("total variance of the batch's gradient")
     ax.set_ylim(bottom=0)
-    ax.legend(frameon=False)
+    ax.legend(title="dots: all batches, lines: formulas")

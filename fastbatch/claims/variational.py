@@ -110,9 +110,9 @@ def variational(estimate: Estimate = scaled_sum) -> Claim:
 def _draw(figure: Any, found: dict[int, Array], truth: float) -> None:
     """How estimates scatter about the truth."""
     ax = figure.subplots()
-    for batch_size, passes in found.items():
-        ax.hist(passes[:, 0], bins=60, histtype="step", label=f"batches of {batch_size}")
+    values = [passes[:, 0] for passes in found.values()]
+    ax.hist(values, bins=30, histtype="step", label=[f"batches of {size}" for size in found])
     ax.axvline(truth, color="black", label="exact")
     ax.set_xlabel("minus the bound, mean of a pass over the data")
     ax.set_ylabel("passes")
-    ax.legend(frameon=False)
+    ax.legend()

@@ -81,11 +81,10 @@ def test_seconds_count_from_the_last_save(path, monkeypatch):
     monkeypatch.setattr(checkpoints, "perf_counter", lambda: now[0])
     trainer, save = Trainer(), fb.Checkpoint(path, seconds=10)
     save.before_steps(trainer)
-    seen = []
     for now[0] in (9, 10, 19, 20, 29, 40):
         trainer.theta = now[0]
         save.between_steps(trainer)
-    assert trainer.saved == [10, 20, 40], seen
+    assert trainer.saved == [10, 20, 40]
 
 
 def test_the_clock_goes_on_from_fit_to_fit(path, monkeypatch):
