@@ -109,7 +109,7 @@ class Pace:
     MOST_STEPS = 128  # of many workers in one call, lest Ctrl-C wait when they suddenly crawl
     # Seconds of steps without a trial of the slower way. Time spent otherwise does not count, or
     # who trains for a moment now and then would spend it on trials.
-    FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+    FIRST_PAUSE, LAST_PAUSE = 0.1, 1.0
     REST = 80  # and the least of them, in steps of the faster way: a trial takes two
 
     def __init__(self, workers):
