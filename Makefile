@@ -19,8 +19,10 @@ help:
 demo: $(VENV)/demo.stamp
 	@$(BIN)/fastbatch train digits --hidden 64 64 --output model.safetensors
 
+# By two processes, which would each compile the kernels if they were not there.
 test: $(VENV)/test.stamp
-	@$(BIN)/python -m pytest --quiet $(OPTIONS)
+	@$(BIN)/fastbatch warmup
+	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile $(OPTIONS)
 
 # Doctests are collected by `make test`; here they would only import the peers.
 bench: $(VENV)/bench.stamp

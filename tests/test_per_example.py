@@ -278,12 +278,10 @@ def test_statistics_are_those_of_the_gradients(name, data, case, dtype):
 # The bounds are too narrow for anything but rounding.
 
 
-def errors(case, kernels=REFERENCE):
-    """The worst error of each function in float32."""
-    worst = {}
-    for kernel, error in case_errors(kernels, case, "float32"):
-        worst[kernel] = max(error, worst.get(kernel, 0.0))
-    return worst
+def is_off(kernel, case, kernels=REFERENCE, by=100):
+    """Whether some error of a function in float32 is so many bounds; it ends with the first."""
+    errors = case_errors(kernels, case, "float32")
+    return any(name == kernel and error > by for name, error in errors)
 
 
 def without_bias(function):
@@ -318,7 +316,7 @@ PARTS = {
 @pytest.mark.parametrize(("kernel", "part"), PARTS.items())
 def test_a_forgotten_bias_is_found(kernel, part, case, monkeypatch):
     monkeypatch.setattr(REFERENCE.dense, part, without_bias(part))
-    assert errors(case)[kernel] > 100
+    assert is_off(kernel, case)
 
 
 @each_case
@@ -331,7 +329,7 @@ def test_a_forgotten_layer_is_found(kernel, part, case, monkeypatch):
             return whole(a, *arguments) * (a.shape[1] != width)
 
         monkeypatch.setattr(REFERENCE.dense, part, one_forgotten)
-        assert errors(case)[kernel] > 100
+        assert is_off(kernel, case)
 
 
 @each_case
@@ -345,7 +343,7 @@ def test_a_forgotten_example_is_found(kernel, case):
         return function(plan, theta, X, y, weights, *options)
 
     kernels = SimpleNamespace(**vars(REFERENCE) | {kernel: forgetful})
-    assert errors(case, kernels)[kernel] > 10
+    assert is_off(kernel, case, kernels, by=10)
 
 
 @each_case
@@ -356,7 +354,7 @@ def test_a_limit_that_is_a_little_wrong_is_found(case):
         return REFERENCE.clipped_gradient(*arguments, wrong)
 
     kernels = SimpleNamespace(**vars(REFERENCE) | {"clipped_gradient": clipped_gradient})
-    assert errors(case, kernels)["clipped_gradient"] > 100
+    assert is_off("clipped_gradient", case, kernels)
 
 
 # The public methods.

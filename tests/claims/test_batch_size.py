@@ -12,5 +12,6 @@ def test_three_batch_sizes_are_one_method():
 
 
 @pytest.mark.parametrize("sampler", ["shuffle", "poisson"])
-def test_the_noise_of_other_batches_is_another(sampler):
+def test_the_noise_of_other_batches_is_another(sampler, monkeypatch):
+    monkeypatch.setattr("fastbatch.claims.batch_size.EPOCHS", 2)  # of the digits: it is the noise
     assert not batch_size(sampler).holds

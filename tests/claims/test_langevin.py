@@ -23,6 +23,12 @@ def test_chains_have_the_distribution_of_theory():
     ],
     ids=["too hot", "another prior", "longer steps", "no noise"],
 )
-def test_other_chains_fail(wrong, monkeypatch):
+def test_other_chains_fail_at_linear_regression(wrong, monkeypatch):
     monkeypatch.setattr("fastbatch.claims.langevin.STEP_SIZES", {12: (0.04,), 3: (0.01,)})
+    monkeypatch.setattr("fastbatch.claims.langevin._logistic", lambda optimizer: ())
     assert not langevin(wrong).holds
+
+
+def test_chains_that_are_too_hot_fail_at_logistic_regression(monkeypatch):
+    monkeypatch.setattr("fastbatch.claims.langevin.STEP_SIZES", {})
+    assert not langevin(lambda eps: SGLD(eps, temperature=1.2)).holds

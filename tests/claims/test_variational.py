@@ -23,5 +23,7 @@ def gradient_of_another_draw(network, theta, batch):
 
 
 @pytest.mark.parametrize("wrong", [unscaled, always_the_same_noise, gradient_of_another_draw])
-def test_an_estimate_that_is_scaled_or_made_wrongly_fails(wrong):
+def test_an_estimate_that_is_scaled_or_made_wrongly_fails(wrong, monkeypatch):
+    monkeypatch.setattr("fastbatch.claims.variational.BATCH_SIZES", (4,))
+    assert variational().holds
     assert not variational(wrong).holds

@@ -113,15 +113,17 @@ def run_all(case, dtype, guard, optimizer, batch_size, columns=None):
     theta, X, y, weights = (guard.place(a, read_only=True) for a in case.data(dtype))
     if columns:
         X = guard.place_sparse(np.where(abs(X) > 1.5, X, 0), columns)
+    print(case.name, dtype)
     for w in (None, weights):
-        print(case.name, dtype, "unweighted" if w is None else "weighted")
         assert all(np.isfinite(answer).all() for answer in answers(plan, theta, X, y, w))
+    for sampler, w, treated in (
+        ("shuffle", None, {}), ("sequential", weights, {}), ("poisson", weights, TREATED),
+    ):  # fmt: skip
         if w is not None and not w.any():
             continue  # there is nothing to draw from
-        for sampler, treated in (("shuffle", {}), ("sequential", {}), ("poisson", TREATED)):
-            print(case.name, dtype, optimizer, batch_size, sampler)
-            options = sampling(sampler, cpu, X, w, batch_size=batch_size, seed=0)
-            train(cpu.Training(plan, optimizer, X, y, w, **options, **treated), theta, guard)
+        print(case.name, dtype, optimizer, batch_size, sampler)
+        options = sampling(sampler, cpu, X, w, batch_size=batch_size, seed=0)
+        train(cpu.Training(plan, optimizer, X, y, w, **options, **treated), theta, guard)
 
 
 def train(run, theta, guard):
@@ -135,23 +137,23 @@ def train(run, theta, guard):
 
 
 def everything():
-    """All shapes at either end of their pages, on one thread and on all."""
+    """All shapes at either end of their pages, in either dtype, on one thread or on all."""
     optimizers = list(OPTIMIZERS.values())
-    for at_end in (True, False):
-        for dtype in DTYPES:
-            for number, case in enumerate(shapes(50)):
-                guard = Guard(at_end)
-                guard.install()
-                if number % 2:
-                    use_all_threads()
-                else:
-                    session.Session.run = RUN  # such small work is done by one thread
-                batch_size = case.examples // (1 + number % 3) or 1
-                options = guard, optimizers[number % len(optimizers)], batch_size
-                run_all(case, dtype, *options)
-                if number % 3 == 1:
-                    columns = (np.int32, np.int64)[number % 2]
-                    run_all(replace(case, name=f"{case.name}, sparse"), dtype, *options, columns)
+    for number, case in enumerate(shapes(50)):
+        # Every other shape has the dtypes at the other ends.
+        for at_end, dtype in zip((True, False), DTYPES[:: (-1) ** (number // 2)], strict=True):
+            guard = Guard(at_end)
+            guard.install()
+            if number % 2:
+                use_all_threads()
+            else:
+                session.Session.run = RUN  # such small work is done by one thread
+            batch_size = case.examples // (1 + number % 3) or 1
+            options = guard, optimizers[number % len(optimizers)], batch_size
+            run_all(case, dtype, *options)
+            if number % 3 == 1:
+                columns = (np.int32, np.int64)[number % 2]
+                run_all(replace(case, name=f"{case.name}, sparse"), dtype, *options, columns)
 
 
 def touch(side):

@@ -1,6 +1,7 @@
 """Tests that need a process of their own: other settings of Numba, or a death."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,8 @@ def output_of(*arguments, **environment):
     done = python(*arguments, **environment)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def is_x86():
+    """Whether the code of other such processors runs here, if they can do less."""
+    return platform.machine().lower() in ("x86_64", "amd64")

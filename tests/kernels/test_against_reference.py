@@ -1,4 +1,7 @@
-"""Every kernel against the reference, within the bounds of rounding."""
+"""Every kernel against the reference, within the bounds of rounding.
+
+tests/test_verification.py does so in the cases of the table; here is what no table has.
+"""
 
 import numpy as np
 import pytest
@@ -15,19 +18,12 @@ LOSSES = tuple(reference.loss_functions.LOSSES)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
-@each_dtype
-@pytest.mark.parametrize("name", CASES)
-def test_kernels_are_within_the_bounds(name, dtype):
-    errors = list(case_errors(cpu, CASES[name], dtype))
-    assert [(kernel, error) for kernel, error in errors if not error <= 1] == []
-
-
 @st.composite
 def cases(draw):
-    depth = draw(st.integers(1, 4))
-    widths = draw(st.lists(st.integers(1, 140), min_size=depth + 1, max_size=depth + 1))
+    depth, sizes = draw(st.integers(1, 4)), st.integers(1, 17) | st.integers(1, 140)
+    widths = draw(st.lists(sizes, min_size=depth + 1, max_size=depth + 1))
     activations = draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=depth, max_size=depth))
-    loss, examples = draw(st.sampled_from(LOSSES)), draw(st.integers(1, 200))
+    loss, examples = draw(st.sampled_from(LOSSES)), draw(sizes)
     name = f"{widths} {activations} {loss} x{examples}"
     return Case(name, tuple(widths), tuple(activations), loss, examples, draw(st.booleans()))
 

@@ -39,12 +39,12 @@ def test_noise_of_any_width_is_that_of_the_reference(latent, draw, first_row, dt
     assert np.abs(found - expected).max() <= bound
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(
-    latents=st.lists(st.sampled_from(EDGES), min_size=1, max_size=2),
-    others=st.lists(st.integers(1, 70), min_size=4, max_size=4),
+    latents=st.lists(st.integers(1, 17) | st.sampled_from(EDGES[:-1]), min_size=1, max_size=2),
+    others=st.lists(st.integers(1, 33), min_size=4, max_size=4),
     loss=st.sampled_from(tuple(reference.loss_functions.LOSSES)),
-    examples=st.integers(1, 200),
+    examples=st.integers(1, 17) | st.integers(1, 140),
     dtype=st.sampled_from(DTYPES),
 )
 def test_networks_that_draw_are_within_the_bounds(latents, others, loss, examples, dtype):

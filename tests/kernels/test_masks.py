@@ -52,7 +52,8 @@ def test_masks_of_any_width_are_those_of_the_reference(width, rate, draw, first_
 @st.composite
 def cases(draw):
     """Networks of any widths, with dropout before any of their layers."""
-    widths = draw(st.lists(st.integers(1, 140), min_size=2, max_size=4))
+    sizes = st.integers(1, 17) | st.integers(1, 140)
+    widths = draw(st.lists(sizes, min_size=2, max_size=4))
     with_dropout, activations = widths[:1], []
     for inputs, outputs in pairwise(widths):
         if draw(st.booleans()):
@@ -61,7 +62,7 @@ def cases(draw):
         with_dropout.append(outputs)
         activations.append(draw(st.sampled_from(NAMES)))
     loss = draw(st.sampled_from(tuple(reference.loss_functions.LOSSES)))
-    examples = draw(st.integers(1, 200))
+    examples = draw(sizes)
     name = f"{with_dropout} {activations} {loss} x{examples}"
     return Case(name, tuple(with_dropout), tuple(activations), loss, examples)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from processes import output_of
 from reference.test_noise import ERROR, KEYS, SIGMAS, exact_noise, moments, plan_of
 from scipy.stats import kstest, norm, poisson
-from test_determinism import ELSEWHERE, runs_on
 from test_machine_code import loops
 
 from fastbatch.kernels import cpu, reference
@@ -148,26 +147,3 @@ def test_the_loop_neither_calls_nor_spills(tmp_path):
     assert loop.count("vpmuludq") >= 18  # two for each round of Philox but the first and the last
     assert "call" not in loop
     assert not re.search(r"%zmm\d+, -?\d*\(%rsp\)", loop), "a vector was spilled to the stack"
-
-
-BITS = """
-from training_runs import sha256
-from fastbatch.kernels import cpu
-from fastbatch.kernels.plan import DenseOp, Plan
-layers = DenseOp(20, 75, "identity"), DenseOp(75, 9, "identity")
-plans = [Plan(layers, "squared_error", dtype) for dtype in ("float32", "float64")]
-print(sha256(*(cpu.gaussian_noise(plan, 5, 11) for plan in plans)))
-"""
-
-
-@pytest.fixture(scope="module")
-def bits_here():
-    return output_of("-c", BITS)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("place", ELSEWHERE)
-def test_bits_do_not_depend_on(place, bits_here):
-    if not runs_on(place):
-        pytest.skip("this machine has less")
-    assert output_of("-c", BITS, **ELSEWHERE[place]) == bits_here

@@ -84,14 +84,13 @@ def test_threads_that_train_at_once_get_the_same_bits(expected, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", ["2", "3"])
-def test_the_workqueue_layer_is_never_entered_twice(count, expected):
+def test_the_workqueue_layer_is_never_entered_twice(expected):
     """It would abort the process."""
     printed = output_of(
         "-c",
         CALL + "print_trainings_at_once()",
         NUMBA_THREADING_LAYER="workqueue",
-        NUMBA_NUM_THREADS=count,
+        NUMBA_NUM_THREADS="3",
     )
     assert json.loads(printed) == ["workqueue", expected * 2]
 
