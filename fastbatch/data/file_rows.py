@@ -51,7 +51,7 @@ def behind(array: Array) -> FileRows | None:
         return None
     if whole.filename is None or whole.mode == "c" or not array.flags.c_contiguous:
         return None  # "c": what was assigned is in memory only
-    place = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    place = array.ctypes.data - whole.ctypes.data
     rows = FileRows(Path(whole.filename), array.dtype, array.shape, whole.offset + place)
     last = slice(max(len(array) - 1, 0), len(array))
     if rows[last].tobytes() != array[last].tobytes():

@@ -58,10 +58,6 @@ def _aligned_zeros(size, dtype):
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
-def _address(array):
-    return array.__array_interface__["data"][0]
-
-
 class Session:
     """Memory and tables for `plan`, for as many as `max_workers` workers.
 
@@ -98,13 +94,13 @@ class Session:
             if name not in _ON_DEMAND or name in demanded:
                 self._compile(name)
         self._team = _aligned_zeros(words_for(max_workers), np.dtype(np.int64))
-        job["team"], job["give_way"] = _address(self._team), atomics.YIELD
+        job["team"], job["give_way"] = self._team.ctypes.data, atomics.YIELD
         job["sleep"] = atomics.SLEEP
-        self._one = _address(self.arena[job["ones"] :])
-        job["address"], job["arena"] = _address(self.jobs), _address(self.arena)
+        self._one = self.arena[job["ones"] :].ctypes.data
+        job["address"], job["arena"] = self.jobs.ctypes.data, self.arena.ctypes.data
         self._parametric = layout.parametric()
-        job["layers"], job["n_layers"] = _address(layout.layers), len(layout.layers)
-        job["parametric"], job["n_parametric"] = _address(self._parametric), len(self._parametric)
+        job["layers"], job["n_layers"] = layout.layers.ctypes.data, len(layout.layers)
+        job["parametric"], job["n_parametric"] = self._parametric.ctypes.data, len(self._parametric)
         self.take_noise_of(plan)
         job["rule"] = -1 if optimizer is None else optimizers.rule_of(optimizer)
         for name in JOB.names[JOB.names.index("momentum") :]:
@@ -151,20 +147,20 @@ class Session:
         job["examples"] = len(X if order is None else order)
         self._point_to(X)
         self.weigh_by(weights)
-        job["order"] = 0 if order is None else _address(order)
+        job["order"] = 0 if order is None else order.ctypes.data
         job["loss"] = loss_functions.SELECTED_OUTPUT
         if y is not None:
-            job["targets"] = _address(y)
+            job["targets"] = y.ctypes.data
             job["loss"] = loss_functions.number_of(self.layout.plan.loss, y)
 
     def _point_to(self, X):
         """Tell the kernels where the examples lie."""
         job = self.job
         if isinstance(X, SparseRows):
-            job["X"], job["row_starts"] = _address(X.data), _address(X.indptr)
-            job["indices"], job["wide_indices"] = _address(X.indices), X.indices.itemsize == 8
+            job["X"], job["row_starts"] = X.data.ctypes.data, X.indptr.ctypes.data
+            job["indices"], job["wide_indices"] = X.indices.ctypes.data, X.indices.itemsize == 8
         else:
-            job["X"], job["row_starts"] = _address(X), 0
+            job["X"], job["row_starts"] = X.ctypes.data, 0
 
     def weigh_by(self, weights):
         """Weigh the examples by these, or all by 1."""
@@ -174,8 +170,8 @@ class Session:
         self._weights = weights, counted
         job = self.job
         job["weight_step"] = weights is not None
-        job["weights"] = self._one if weights is None else _address(weights)
-        job["loss_weights"] = self._one if weights is None else _address(counted)
+        job["weights"] = self._one if weights is None else weights.ctypes.data
+        job["loss_weights"] = self._one if weights is None else counted.ctypes.data
 
     def treat_each(self, clip=None, squared=False):
         """Clip or square the gradient of each example, before they are weighed and summed."""
@@ -191,7 +187,7 @@ class Session:
 
     def leave_norms(self, out):
         """Leave the norms of the gradients, or of each layer's part, in the columns of `out`."""
-        self.job["example_norms"], self.job["norm_columns"] = _address(out), out.shape[1]
+        self.job["example_norms"], self.job["norm_columns"] = out.ctypes.data, out.shape[1]
 
     def add_noise(self, level, seed):
         """Add Gaussian noise of that standard deviation, times the scale, to each gradient.
@@ -206,8 +202,8 @@ class Session:
     def multiply_with(self, other, out):
         """Let the next run leave the Gram matrix of what both sessions keep in `out`."""
         job = self.job
-        job["mode"], job["other"] = GRAM, _address(other.jobs)
-        job["out"], job["out_stride"] = _address(out), out.strides[0] // out.itemsize
+        job["mode"], job["other"] = GRAM, other.jobs.ctypes.data
+        job["out"], job["out_stride"] = out.ctypes.data, out.strides[0] // out.itemsize
         self._work = self.layout.width * out.size
         self._compile("gram_unit")
 
@@ -345,7 +341,7 @@ class Session:
         """Cut phases into queues for so many workers."""
         if workers not in self._shares:
             units, bounds = self.layout.units(workers)
-            self._shares[workers] = units, bounds, _address(units), _address(bounds)
+            self._shares[workers] = units, bounds, units.ctypes.data, bounds.ctypes.data
         units, _, *addresses = self._shares[workers]
         job = self.job
         job["workers"], job["n_units"] = workers, len(units)
