@@ -1,8 +1,8 @@
-"""Derive the coefficients of kernels/cpu/elementary.py: ``python bench/fit_elementary.py``.
+"""Derive the coefficients of kernels/coefficients.py: ``python bench/fit_elementary.py``.
 
 Each is the polynomial P of given degree that makes the largest ``|weight * (P - f)|`` on an
 interval as small as possible, found by Remez exchange in 50 digits and then rounded to the
-element type.  What each f is for, `_Constants` says.
+element type.  What each f is for, `Constants` says.
 """
 
 from functools import partial
@@ -111,7 +111,7 @@ def tables(bits, exp, tanh, log, erf, erfc, cos, sin, erf_split, erf_one):
 
 
 if __name__ == "__main__":
-    print("_FLOAT32")
+    print("FLOAT32")
     tables(24, exp=4, tanh=4, log=2, erf=6, erfc=6, cos=3, sin=3, erf_split="0.92", erf_one=4)
-    print("_FLOAT64")
+    print("FLOAT64")
     tables(53, exp=9, tanh=9, log=7, erf=12, erfc=17, cos=6, sin=6, erf_split=1, erf_one=6)

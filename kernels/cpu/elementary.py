@@ -5,12 +5,9 @@ shifts of the exponent), so their bits are the same on every processor.  Subnorm
 NaN and signed-zero arguments are right too.  The docstrings bound the error in units in the
 last place (of float32 and of float64 where they differ), and tests/kernels/test_elementary.py
 holds them to it.
-
-The coefficients come from bench/fit_elementary.py.
 """
 
 import math
-from typing import NamedTuple
 
 from numba import typeof, types
 from numba.core.typing.templates import AttributeTemplate
@@ -22,6 +19,7 @@ from numba.extending import (
     register_model,
 )
 
+from ..coefficients import FLOAT32, FLOAT64
 from .jit import jit
 from .simd import (
     absolute,
@@ -35,209 +33,6 @@ from .simd import (
     select,
     splat,
     to_float,
-)
-
-
-class _Constants(NamedTuple):
-    """What differs between float32 and float64; each tuple is a polynomial, lowest power first."""
-
-    mantissa: int  # bits stored
-    bias: int  # of the exponent
-    sqrt_half: int  # bits of sqrt(1/2)
-    smallest: float  # normal number
-    magic: float  # x + magic is rounded to an integer, found in its lowest bits
-    log_smallest: float  # exp of this rounds to 0
-    log_largest: float  # exp of this rounds to infinity
-    expm1_same: float  # expm1(x) rounds to x below this
-    log_one: float  # 1 + exp(-x) rounds to 1 above this
-    tanh_one: float  # tanh rounds to 1 well below this
-    erf_one: float  # as does erf
-    erf_split: float
-    log2e: float
-    ln2_high: float
-    ln2_low: float
-    two_pi: float
-    exp: tuple  # exp(r) = 1 + r + r**2 P(r)
-    tanh: tuple  # tanh(u) = u + u**3 P(u**2)
-    log: tuple  # log((1 + s) / (1 - s)) = 2 s + s**3 P(s**2)
-    erf: tuple  # erf(x) = x + x P(x**2) below the split
-    erfc: tuple  # erfc(x) = exp(P(x)) above
-    cos: tuple  # cos(2 pi r) = 1 + r**2 P(r**2)
-    sin: tuple  # sin(2 pi r) = r two_pi + r P(r**2)
-
-
-_FLOAT32 = _Constants(
-    mantissa=23,
-    bias=127,
-    sqrt_half=0x3F3504F3,
-    smallest=2.0**-126,
-    magic=1.5 * 2.0**23,
-    log_smallest=-104.0,
-    log_largest=89.0,
-    expm1_same=2.0**-25,
-    log_one=40.0,
-    tanh_one=10.0,
-    erf_one=4.0,
-    erf_split=0.92,
-    log2e=1.4426950216293335,
-    ln2_high=0.6931471824645996,
-    ln2_low=-1.9046542121259336e-09,
-    two_pi=6.2831854820251465,
-    exp=(  # error 0.072 * 2**-24
-        0.4999999403953552,
-        0.1666651964187622,
-        0.04166839271783829,
-        0.008368778973817825,
-        0.0013814549893140793,
-    ),
-    tanh=(  # error 0.077 * 2**-24
-        -0.33333319425582886,
-        0.13332602381706238,
-        -0.053853873163461685,
-        0.021077826619148254,
-        -0.0062825726345181465,
-    ),
-    log=(  # error 0.1 * 2**-24
-        0.666669487953186,
-        0.3995783030986786,
-        0.3036046028137207,
-    ),
-    erf=(  # error 0.11 * 2**-24
-        0.12837916612625122,
-        -0.37612634897232056,
-        0.11283703148365021,
-        -0.026859797537326813,
-        0.005201959516853094,
-        -0.0008152622613124549,
-        8.4098988736514e-05,
-    ),
-    erfc=(  # error 0.081 * 2**-24
-        -0.00020710403623525053,
-        -1.1276270151138306,
-        -0.6372664570808411,
-        -0.10385573655366898,
-        0.022189460694789886,
-        -0.00303361052647233,
-        0.00019493811123538762,
-    ),
-    cos=(  # error 0.18 * 2**-24
-        -19.739208221435547,
-        64.93932342529297,
-        -85.4432373046875,
-        59.22924041748047,
-    ),
-    sin=(  # error 0.14 * 2**-24
-        -1.9519892191510735e-07,
-        -41.3416633605957,
-        81.59235382080078,
-        -75.39356994628906,
-    ),
-)
-
-_FLOAT64 = _Constants(
-    mantissa=52,
-    bias=1023,
-    sqrt_half=0x3FE6A09E667F3BCD,
-    smallest=2.0**-1022,
-    magic=1.5 * 2.0**52,
-    log_smallest=-746.0,
-    log_largest=710.0,
-    expm1_same=2.0**-54,
-    log_one=40.0,
-    tanh_one=20.0,
-    erf_one=6.0,
-    erf_split=1.0,
-    log2e=1.4426950408889634,
-    ln2_high=0.6931471805599453,
-    ln2_low=2.3190468138462996e-17,
-    two_pi=6.283185307179586,
-    exp=(  # error 0.087 * 2**-53
-        0.5000000000000011,
-        0.1666666666666641,
-        0.04166666666652922,
-        0.00833333333349567,
-        0.0013888888943915554,
-        0.00019841269504699776,
-        2.4801492769869416e-05,
-        2.7557587377704197e-06,
-        2.7630376170463913e-07,
-        2.499995927628747e-08,
-    ),
-    tanh=(  # error 0.23 * 2**-53
-        -0.3333333333333235,
-        0.1333333333317375,
-        -0.05396825387837867,
-        0.021869486026208147,
-        -0.00886319515422751,
-        0.0035917246635244057,
-        -0.0014532401244313252,
-        0.0005792032665452106,
-        -0.0002104061822118218,
-        5.109047694826081e-05,
-    ),
-    log=(  # error 0.0058 * 2**-53
-        0.666666666666666,
-        0.40000000000055946,
-        0.2857142855600645,
-        0.22222224276270505,
-        0.18181667084876627,
-        0.1539107253651682,
-        0.13174260189892692,
-        0.13838577105294878,
-    ),
-    erf=(  # error 0.12 * 2**-53
-        0.1283791670955126,
-        -0.3761263890318375,
-        0.11283791670954885,
-        -0.02686617064507786,
-        0.005223977624828281,
-        -0.0008548326981417184,
-        0.00012055331132661878,
-        -1.4925595765393182e-05,
-        1.6461008373415438e-06,
-        -1.635039516369231e-07,
-        1.4660321912418048e-08,
-        -1.1374930593017249e-09,
-        5.960644740043202e-11,
-    ),
-    erfc=(  # error 0.11 * 2**-53
-        -5.132562165414751e-07,
-        -1.1283739915730513,
-        -0.63664405570051,
-        -0.10270228818053351,
-        0.01898803901721076,
-        0.0004135407115149384,
-        -0.0019189499601250483,
-        0.0007730466139699546,
-        -0.0001365564578739356,
-        -1.9522657813614893e-05,
-        2.2532795551695024e-05,
-        -8.578753615432111e-06,
-        2.1147917528936234e-06,
-        -3.6956361070398073e-07,
-        4.593291512868327e-08,
-        -3.889980684377009e-09,
-        2.0203214434865696e-10,
-        -4.865037709278472e-12,
-    ),
-    cos=(  # error 0.21 * 2**-53
-        -19.739208802178716,
-        64.93939402266798,
-        -85.45681720652829,
-        60.24464132938587,
-        -26.426250927344554,
-        7.9030915933321095,
-        -1.6968348031238685,
-    ),
-    sin=(  # error 0.092 * 2**-53
-        2.241109124930392e-16,
-        -41.341702240399634,
-        81.60524927594452,
-        -76.70585970331635,
-        42.05868490221136,
-        -15.093797514540563,
-        3.7807263806699396,
-    ),
 )
 
 
@@ -268,8 +63,8 @@ def _table_attribute(context, builder, table, instance, name):
 
 @intrinsic
 def constants(typingctx, x):
-    """The `_Constants` for the width of the elements of the vector `x`."""
-    table = _Table(_FLOAT32 if x.dtype.bitwidth == 32 else _FLOAT64)
+    """The `Constants` for the width of the elements of the vector `x`."""
+    table = _Table(FLOAT32 if x.dtype.bitwidth == 32 else FLOAT64)
     return table(x), lambda context, builder, sig, args: context.get_dummy_value()
 
 

@@ -17,6 +17,7 @@ from numba.core.sigutils import normalize_signature
 from .cache import Cache
 
 SOURCES = Path(__file__).parent
+COEFFICIENTS = SOURCES.parent / "coefficients.py"
 _ARITHMETIC = {"error_model": "numpy", "fastmath": False}
 _OPTIONS = {"nogil": True, **_ARITHMETIC}
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -45,7 +46,7 @@ def tile_shape():
 def fingerprint():
     """Hash of all that compiled code depends on: kernel sources, compilers, processor, tile."""
     digest = hashlib.sha256()
-    for path in sorted(SOURCES.glob("*.py")):
+    for path in (*sorted(SOURCES.glob("*.py")), COEFFICIENTS):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     versions = numba.__version__, llvmlite.__version__, sys.version
     digest.update(repr((versions, hardware(), tile_shape())).encode())

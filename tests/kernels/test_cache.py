@@ -84,6 +84,13 @@ def test_fingerprint_changes_with_every_source(name, sources):
     assert jit.fingerprint() != before
 
 
+def test_fingerprint_changes_with_the_coefficients(tmp_path, monkeypatch):
+    before, copy = jit.fingerprint(), tmp_path / jit.COEFFICIENTS.name
+    copy.write_text(jit.COEFFICIENTS.read_text() + "\n")
+    monkeypatch.setattr(jit, "COEFFICIENTS", copy)
+    assert jit.fingerprint() != before
+
+
 def test_fingerprint_changes_with_new_and_renamed_sources(sources):
     prints = {jit.fingerprint()}
     (sources / "new.py").touch()
