@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make demo    train a network on scikit-learn's digits"
-	@echo "make test    run the test suite (OPTIONS are passed on to pytest)"
+	@echo "make test    run the test suite (OPTIONS are passed on to pytest), then that of the CUDA"
+	@echo "             kernels, in a simulator"
 	@echo "make bench   run the benchmarks (installs the peers: some gigabytes)"
 	@echo "make docs    build the documentation site in docs/_build"
 	@echo "make lint    check style, types and import rules"
@@ -23,6 +24,7 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/test.stamp
 	@$(BIN)/fastbatch warmup
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile $(OPTIONS)
+	@NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile tests/cuda
 
 # Doctests are collected by `make test`; here they would only import the peers.
 bench: $(VENV)/bench.stamp

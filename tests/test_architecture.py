@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastbatch.kernels import cpu, reference
+from fastbatch.kernels import cpu, cuda, reference
 from fastbatch.layers import ACTIVATIONS
 from fastbatch.losses import LOSSES
 from fastbatch.optimizers import OPTIMIZERS
@@ -38,7 +38,8 @@ def test_import_contracts_are_kept(tmp_path):
     ("folder", "allowed"),
     [
         ("kernels/reference", {"numpy", "scipy", "..plan"}),
-        ("kernels/cpu", {"numpy", "numba", "llvmlite", "..plan"}),
+        ("kernels/cpu", {"numpy", "numba", "llvmlite", "..coefficients", "..plan"}),
+        ("kernels/cuda", {"numpy", "numba", "llvmlite", "..coefficients", "..plan"}),
         ("fastbatch", {"numpy", "scipy", "safetensors", "tqdm", "fastbatch"} | EXTRAS),
     ],
 )
@@ -66,18 +67,30 @@ def test_importing_the_package_does_not_load_the_compiler():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_cpu_backend_offers_what_the_reference_does():
-    assert set(cpu.__all__) - set(reference.__all__) == {"describe", "get_threads", "set_threads"}
-    assert set(reference.__all__) <= set(cpu.__all__)
+COMPILED = pytest.mark.parametrize("backend", [cpu, cuda], ids=["cpu", "cuda"])
 
 
+@pytest.mark.parametrize(
+    ("backend", "more"),
+    [
+        (cpu, {"describe", "get_threads", "set_threads"}),
+        (cuda, {"describe", "all_finite", "as_device_array"}),
+    ],
+    ids=["cpu", "cuda"],
+)
+def test_backends_offer_what_the_reference_does(backend, more):
+    assert set(backend.__all__) == set(reference.__all__) | more
+
+
+@COMPILED
 @pytest.mark.parametrize("name", [name for name in reference.__all__ if name != "Training"])
-def test_functions_take_the_same_arguments(name):
-    assert inspect.signature(getattr(cpu, name)) == inspect.signature(getattr(reference, name))
+def test_functions_take_the_same_arguments(backend, name):
+    assert inspect.signature(getattr(backend, name)) == inspect.signature(getattr(reference, name))
 
 
-def test_trainings_have_the_same_methods_with_the_same_arguments():
-    ours, theirs = methods(cpu.Training), methods(reference.Training)
+@COMPILED
+def test_trainings_have_the_same_methods_with_the_same_arguments(backend):
+    ours, theirs = methods(backend.Training), methods(reference.Training)
     assert ours.keys() == theirs.keys()
     for name, method in theirs.items():
         assert inspect.signature(ours[name]) == inspect.signature(method), name
@@ -89,18 +102,20 @@ def methods(training):
     return {name: f for name, f in members if name == "__init__" or not name.startswith("_")}
 
 
-def test_activations_have_the_same_names_and_arguments():
+@COMPILED
+def test_activations_have_the_same_names_and_arguments(backend):
     names = list(reference.activations.ACTIVATIONS)
     assert sorted(ACTIVATIONS) == sorted(names)
     for name, function in reference.activations.ACTIVATIONS.items():
-        compiled = getattr(cpu.activations, name)
+        compiled = getattr(backend.activations, name)
         assert inspect.signature(compiled.py_func) == inspect.signature(function)
 
 
-def test_losses_have_the_same_names():
+@COMPILED
+def test_losses_have_the_same_names(backend):
     assert LOSSES.keys() == reference.loss_functions.LOSSES.keys()
     # Compiled, labels and probabilities are two kernels.
-    assert LOSSES.keys() == {name.partition("_of_")[0] for name in cpu.loss_functions.NAMES}
+    assert LOSSES.keys() == {name.partition("_of_")[0] for name in backend.loss_functions.NAMES}
 
 
 def test_optimizers_have_the_same_names():

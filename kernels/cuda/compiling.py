@@ -1,0 +1,94 @@
+"""All kernels with the types of their arguments, for who compiles them without launching them."""
+
+import inspect
+from itertools import product
+
+import numpy as np
+
+from ..plan import DenseOp, Plan
+from . import batch_sums, dense, examples, finite, gram, parameters, per_example
+from .layout import Layout
+from .optimizers import N_CONSTANTS, RULES
+from .tiles import Tile, for_examples
+from .toolkit import H100
+
+# What the arguments of those names are; others are int64.
+_NUMBERS = {
+    "X", "Xa", "Xb", "a_activations", "a_deltas", "activations", "b_activations", "b_deltas",
+    "changes", "counts", "deltas", "example_losses", "example_norms", "gradient",
+    "leaving", "losses", "max_norms", "one", "out", "partials", "parts", "squares", "state", "sums",
+    "theta", "values", "weights", "y",
+}  # fmt: skip
+_IN_FLOAT64 = {"batch_losses", "batch_squares", "gradient_squares", "so_far"}
+_INTEGERS = {"a_order", "b_order", "found", "labels", "order", "stopped"}
+_TABLES = {"layers", "table", "units"}
+_FLAGS = {
+    "fresh", "last", "may_stop", "noisy", "of_squares", "only_norms", "per_layer", "squared",
+    "wants_delta", "wants_gradient", "wants_losses",
+}  # fmt: skip
+_FLOAT64 = {"gamma", "scale"}
+_NUMBER = {"deviation", "penalty"}
+
+
+def _type(name, dtype):
+    """The type of an argument, as Numba writes it."""
+    for names, kind in (
+        (_NUMBERS, f"{dtype}[::1]"),
+        (_IN_FLOAT64, "float64[::1]"),
+        (_INTEGERS, "int64[::1]"),
+        (_TABLES, "int64[:, ::1]"),
+        (_FLAGS, "boolean"),
+        (_FLOAT64, "float64"),
+        (_NUMBER, str(dtype)),
+        ({"k"}, f"UniTuple({dtype}, {N_CONSTANTS})"),
+    ):
+        if name in names:
+            return kind
+    return "int64"
+
+
+def signature(kernel, dtype):
+    """The types of a kernel's arguments, for networks of `dtype`."""
+    names = inspect.signature(kernel.py_func).parameters
+    return f"void({', '.join(_type(name, dtype) for name in names)})"
+
+
+_PARAMETERS = Tile(32, 32, 16), Tile(64, 64, 16)
+_LAYER = Tile(32, 64, 16)
+
+
+def _tiles_of_examples(dtype):
+    """All tiles and widths that are chosen on an H100."""
+    for width, rows in product(range(32, 1024, 32), (1, 2200, 10_000)):
+        plan = Plan((DenseOp(1, width, "identity"),), "squared_error", dtype.name)
+        tile, width_kept = for_examples(Layout(plan, ("identity",)), rows, H100)
+        if width_kept:
+            yield tile, width_kept
+
+
+def kernels(dtype):
+    """A name, the kernel, and the threads of a block, for each kernel for networks of `dtype`."""
+    dtype = np.dtype(dtype)
+    for tile, width in sorted(set(_tiles_of_examples(dtype))):
+        name = f"examples, {tile.rows} x {tile.columns}, width {width}"
+        yield name, examples.examples_kernel(dtype, tile, width), tile.threads
+    for tile in _PARAMETERS:
+        size, blocks = f"{tile.rows} x {tile.columns}", parameters.block_gradients_kernel
+        yield f"block gradients, {size}", blocks(dtype, tile), tile.threads
+        yield f"gradient, {size}", parameters.parameters_kernel(dtype, tile, -1), tile.threads
+    for (rule, (name, slots, centered)), tile in product(enumerate(RULES), _PARAMETERS):
+        kind = f"{name}, {slots} state arrays{', centered' * centered}"
+        kernel = parameters.parameters_kernel(dtype, tile, rule)
+        yield f"parameters, {tile.rows} x {tile.columns}, {kind}", kernel, tile.threads
+    yield "forward", dense.forward_kernel(dtype, _LAYER), _LAYER.threads
+    yield "change along", dense.forward_kernel(dtype, _LAYER, activated=False), _LAYER.threads
+    yield "backward", dense.backward_kernel(dtype, _LAYER), _LAYER.threads
+    yield "loss", dense.loss_kernel(dtype), dense.LOSS_THREADS
+    yield "weigh", per_example.weigh_kernel(dtype), per_example.THREADS
+    yield "example gradients", per_example.example_gradients_kernel, per_example.THREADS
+    yield "inner products", per_example.inner_products_kernel(dtype), per_example.THREADS
+    yield "gram", gram.gram_kernel(dtype, gram.TILE), gram.TILE.threads
+    yield "batch sums", batch_sums.batch_sums_kernel, batch_sums.THREADS
+    yield "block squares", batch_sums.block_squares_kernel(dtype), batch_sums.THREADS
+    yield "gradient squares", batch_sums.gradient_squares_kernel, batch_sums.THREADS
+    yield "finite", finite.find_kernel, finite.THREADS
