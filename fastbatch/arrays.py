@@ -1,7 +1,8 @@
 """Checks at the door: what comes out is what kernels take, or one sentence says why not.
 
 An array that is already native, C-contiguous and of the network's dtype is used in place, never
-copied or written to; anything else is converted once. Sparse examples stay sparse.
+copied or written to; anything else is converted once. Sparse examples stay sparse, and those that
+lie on a CUDA device stay there.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbatch import sparse
+from fastbatch import backends, sparse
 from fastbatch.losses import Loss
 
 Array = NDArray[Any]
@@ -55,6 +56,8 @@ def _array(name: str, values: Any) -> Array:
                 f"them, {name}.filled(value), or leave out their rows"
             )
         return np.asarray(values)
+    if _is_on_device(values) and not backends.why_no_cuda():
+        return np.asarray(backends.load("cuda").as_device_array(values).copy_to_host())
     if hasattr(values, "get_columns"):  # a data frame of polars
         return _side_by_side(name, [(part.name, part) for part in values.get_columns()], values)
     if hasattr(values, "columns") and hasattr(values, "items"):  # of pandas
@@ -127,10 +130,27 @@ def check_finite(
             )
 
 
-def matrix(name: str, values: ArrayLike, columns: int, dtype: str, *, finite: bool) -> Array:
+def matrix(
+    name: str,
+    values: ArrayLike,
+    columns: int,
+    dtype: str,
+    *,
+    finite: bool,
+    backend: str = "cpu",
+) -> Array:
     """Return examples as (N, columns): an array, or `SparseRows` of a sparse matrix."""
     if sparse.is_sparse(values):
+        if backend == "cuda":
+            raise TypeError(f"{name} is sparse, which backend 'cuda' does not read: use 'cpu'")
         return _sparse_matrix(name, values, columns, dtype, finite)
+    if _is_on_device(values):
+        if backend != "cuda":
+            raise TypeError(
+                f"{name} lies on a CUDA device, which backend {backend!r} does not read: copy it "
+                "to the host, or take backend='cuda'"
+            )
+        return _device_matrix(name, values, columns, dtype, finite)
     original = numeric(name, values)
     _check_columns(name, original.shape, columns)
     array = native(original, dtype)
@@ -147,6 +167,27 @@ def _sparse_matrix(name: str, values: Any, columns: int, dtype: str, finite: boo
     if finite:
         check_finite(name, data, rows.data, partial(sparse.row_and_column, rows))
     return replace(rows, data=data)
+
+
+def _is_on_device(values: Any) -> bool:
+    """Whether the values lie on a CUDA device, on a simulated one perhaps."""
+    return hasattr(values, "__cuda_array_interface__") or hasattr(values, "copy_to_host")
+
+
+def _device_matrix(name: str, values: Any, columns: int, dtype: str, finite: bool) -> Any:
+    kernels = backends.load("cuda")
+    array = kernels.as_device_array(values)
+    _check_columns(name, array.shape, columns)
+    if array.dtype != dtype or not array.is_c_contiguous():
+        order = "" if array.is_c_contiguous() else " in another order"
+        raise TypeError(
+            f"{name} on the device must be of dtype {dtype} and C-contiguous, found {array.dtype}"
+            f"{order}: convert it there, or give a NumPy array"
+        )
+    if finite and not kernels.all_finite(array.reshape(array.size)):
+        on_host = array.copy_to_host()
+        check_finite(name, on_host, on_host)  # says which number is not
+    return array
 
 
 def _check_columns(name: str, shape: tuple[int, ...], columns: int) -> None:

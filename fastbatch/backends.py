@@ -30,23 +30,37 @@ __all__ = [
     "load",
 ]
 
-BACKENDS = ("cpu", "reference")
+BACKENDS = ("cpu", "reference", "cuda")
 
 
 def check(name: str) -> str:
-    """Return `name` if there is such a backend; nothing is imported."""
-    if name == "cuda":
-        raise ValueError("backend 'cuda' comes with a later release: use 'cpu' or 'reference'")
-    return one_of("backend", name, BACKENDS)
+    """Return `name` if there is such a backend, and it can be used here."""
+    one_of("backend", name, BACKENDS)
+    if name == "cuda" and (reason := why_no_cuda()):
+        raise RuntimeError(
+            f"backend 'cuda' cannot be used here, {reason}: it needs a CUDA device, its driver and "
+            "the extra cuda, pip install 'fastbatch[cuda]'; or take backend='cpu'"
+        )
+    return name
+
+
+@cache
+def why_no_cuda() -> str | None:
+    """What is missing for the backend "cuda", None if nothing is."""
+    try:
+        reason: str | None = load("cuda").describe()["why_not"]
+    except ImportError as error:  # a Numba without numba.cuda
+        reason = str(error)
+    return reason
 
 
 @cache
 def load(name: str) -> Any:
-    """Import the backend `name`; all backends offer the same functions.
+    """Import the backend of that name, one of BACKENDS; all offer the same functions.
 
     Examples
     --------
     >>> load("reference").uniform(2, seed=0, stream=0).shape
     (2,)
     """
-    return import_module(f"fastbatch.kernels.{check(name)}")
+    return import_module(f"fastbatch.kernels.{name}")

@@ -42,8 +42,9 @@ class Network(PerExampleQuantities):
         targets in [0, 1]; ``"poisson"`` of log-rates, with counts as targets.
     dtype : {"float32", "float64"}
         Of parameters and arithmetic.
-    backend : {"cpu", "reference"}
-        Who computes: the compiled kernels, or plain NumPy, slow and easy to read.
+    backend : {"cpu", "reference", "cuda"}
+        Who computes: the compiled kernels, plain NumPy, slow and easy to read, or an NVIDIA GPU,
+        which takes `Dense` layers only.
     draw : int
         In [0, 2**64): which noise `GaussianSample` has, see `with_draw`, and what is dropped.
     dropping : bool
@@ -109,7 +110,7 @@ class Network(PerExampleQuantities):
             "inputs": integer("inputs", inputs, 1),
             "loss": one_of("loss", loss, LOSSES),
             "dtype": one_of("dtype", _dtype_name(dtype), DTYPES),
-            "backend": backends.check(backend),
+            "backend": _usable_backend(backend, layers),
             "draw": integer("draw", draw, 0, SEEDS),
             "dropping": flag("dropping", dropping),
         }.items():
@@ -363,12 +364,12 @@ class Network(PerExampleQuantities):
         >>> net.predict([1, 2, 3], [[10, 20]])
         array([[53.]], dtype=float32)
         """
-        converted = arrays.matrix("X", X, self.inputs, self.dtype, finite=False)
+        converted = self._inputs("X", X, False)
         theta, kernels = self._parameters(theta), backends.load(self.backend)
         try:  # the kernels look while they read X anyway
             return kernels.outputs(self.plan, theta, converted, check=check_finite)
         except FloatingPointError:
-            arrays.matrix("X", X, self.inputs, self.dtype, finite=True)  # says what is wrong where
+            self._inputs("X", X, True)  # says what is wrong where
             raise
 
     def losses(
@@ -508,7 +509,7 @@ class Network(PerExampleQuantities):
         Traceback (most recent call last):
         ValueError: y[0] is 3, expected labels in [0, 3), one for each unit of the last layer: ...
         """
-        X = arrays.matrix(names[0], X, self.inputs, self.dtype, finite=check_finite)
+        X = self._inputs(names[0], X, check_finite)
         shape, loss = (len(X), self.outputs), LOSSES[self.loss]
         y = arrays.targets(names[1], y, shape, self.dtype, loss, finite=check_finite)
         return X, y
@@ -549,6 +550,14 @@ def _check_order(layers: tuple[Layer, ...]) -> None:
     first = next(layer for layer in layers if not isinstance(layer, Dropout))
     if not isinstance(first, Dense):
         raise ValueError(f"{first} cannot be the first layer: put a Dense before it")
+
+
+def _usable_backend(name: str, layers: tuple[Layer, ...]) -> str:
+    """Return the name if there is such a backend, which can be used here for such layers."""
+    other = next((layer for layer in layers if not isinstance(layer, Dense)), None)
+    if name == "cuda" and other is not None:
+        raise ValueError(f"backend 'cuda' takes Dense layers only, found {other}: use 'cpu'")
+    return backends.check(name)
 
 
 def _dtype_name(dtype: DTypeLike) -> str:

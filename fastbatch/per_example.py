@@ -478,4 +478,5 @@ class PerExampleQuantities(ABC):
 
     def _inputs(self, name: str, X: ArrayLike, check_finite: bool) -> Array:
         """Examples without targets as kernels want them."""
-        return arrays.matrix(name, X, self.plan.inputs, self.dtype, finite=check_finite)
+        size, kind = self.plan.inputs, self.dtype
+        return arrays.matrix(name, X, size, kind, finite=check_finite, backend=self.backend)

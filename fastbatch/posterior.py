@@ -179,7 +179,8 @@ class PosteriorSamples:
             probabilities, for ``"poisson"`` of rates, else of the network's outputs.
         """
         self._check_not_empty()
-        X = arrays.matrix("X", X, self.network.inputs, self.network.dtype, finite=True)
+        net = self.network
+        X = arrays.matrix("X", X, net.inputs, net.dtype, finite=True, backend=net.backend)
         values = np.empty((len(self), len(X), self.network.outputs), self.network.dtype)
         for theta, value in zip(self.theta, values, strict=True):
             value[:] = self.network.predict(theta, X, check_finite=False)

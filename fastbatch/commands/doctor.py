@@ -60,6 +60,9 @@ def machine(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "threads", str(facts["threads"])
     yield "threading layer", f"{layer}; {_THREADING_LAYERS.get(layer, 'unknown to fastbatch')}"
     yield "kernel cache", kernel_cache(facts)
+    reason = backends.why_no_cuda()
+    for line in [f"none: {reason}"] if reason else backends.load("cuda").describe()["devices"]:
+        yield "CUDA", line
 
 
 def compiled_kernels(facts: dict[str, Any]) -> list[Path]:
