@@ -37,7 +37,7 @@ def check(name: str) -> str:
     """Return `name` if there is such a backend, and it can be used here."""
     one_of("backend", name, BACKENDS)
     if name == "cuda" and (reason := why_no_cuda()):
-        raise RuntimeError(
+        raise ValueError(
             f"backend 'cuda' cannot be used here, {reason}: it needs a CUDA device, its driver and "
             "the extra cuda, pip install 'fastbatch[cuda]'; or take backend='cpu'"
         )

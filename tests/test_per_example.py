@@ -1,4 +1,4 @@
-"""Norms, clipping, statistics and products of each example's gradient, in both backends.
+"""Norms, clipping, statistics and products of each example's gradient, in two backends.
 
 The truth is the matrix of gradients in float64, of the reference: what is computed without it must
 agree to the last bit where numbers are small integers, and else within the bounds of rounding.
@@ -200,7 +200,7 @@ quick = settings(max_examples=40, deadline=None, derandomize=True, database=None
 
 @quick
 @given(data=st.data(), case=cases(), dtype=st.sampled_from(DTYPES))
-@pytest.mark.parametrize("name", backends.BACKENDS)
+@pytest.mark.parametrize("name", ["cpu", "reference"])
 def test_answers_are_those_of_the_gradients(name, data, case, dtype):
     kernels, plan = backends.load(name), case.plan(dtype)
     theta, X, y, _ = case.data(dtype)
@@ -240,7 +240,7 @@ def network(plan, backend):
 
 @quick
 @given(data=st.data(), case=cases(), dtype=st.sampled_from(DTYPES))
-@pytest.mark.parametrize("name", backends.BACKENDS)
+@pytest.mark.parametrize("name", ["cpu", "reference"])
 def test_statistics_are_those_of_the_gradients(name, data, case, dtype):
     plan, (theta, X, y, _) = case.plan(dtype), case.data(dtype)
     w = np.array(data.draw(any_weights(case.examples).filter(any)), dtype)

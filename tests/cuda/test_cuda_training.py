@@ -169,7 +169,7 @@ def test_data_on_the_device_are_used_where_they_lie():
 
 def test_padding_stays_zero():
     """One, two and three columns of it, in which there must be no noise, either."""
-    case = Case("padded", (3, 5, 6, 7), ("sigmoid", "silu", "identity"), "cross_entropy", 6)
+    case = Case("padded", (3, 6, 7, 5), ("sigmoid", "silu", "identity"), "cross_entropy", 6)
     theta, X, y, weights = case.data("float32")
     training = cuda.Training(
         case.plan("float32"), Adam(0.01), X, y, weights, batch_size=3, noise=(0.1, 3), l2=0.5

@@ -22,7 +22,7 @@ def no_device(monkeypatch):
 
 
 def test_the_backend_is_refused_in_one_sentence(no_device):
-    with pytest.raises(RuntimeError) as refused:
+    with pytest.raises(ValueError) as refused:
         fb.Network([fb.Dense(1)], 1, "huber", backend="cuda")
     assert str(refused.value) == (
         "backend 'cuda' cannot be used here, no CUDA device was found (There is no driver): it "
