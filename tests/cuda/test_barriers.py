@@ -57,7 +57,9 @@ def _all(width):
 def differ(expected, found):
     """Whether any result differs, or cannot be had."""
     try:
-        return any(not np.array_equal(*pair, equal_nan=True) for pair in zip(expected, found))  # noqa: B905
+        return any(
+            not np.array_equal(*pair, equal_nan=True) for pair in zip(expected, found, strict=True)
+        )
     except (AssertionError, IndexError):
         return True
 
