@@ -3,7 +3,8 @@
 from fastbatch.data.array_source import ArraySource
 from fastbatch.data.csv_source import CSVSource
 from fastbatch.data.parquet_source import ParquetSource
+from fastbatch.data.prepared_source import PreparedSource
 from fastbatch.data.source import Source
 from fastbatch.data.stream import Stream
 
-__all__ = ["ArraySource", "CSVSource", "ParquetSource", "Source", "Stream"]
+__all__ = ["ArraySource", "CSVSource", "ParquetSource", "PreparedSource", "Source", "Stream"]

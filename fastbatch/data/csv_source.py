@@ -34,11 +34,14 @@ class CSVSource:
         The columns of X. Default: all others, as they stand.
     sample_weight : str, optional
         The column of the weights.
-    delimiter : str
+    categorical : list of str
+        The columns that are names, for `PreparedSource`: they are read as text.
+    delimiter, decimal : str
+        What stands between columns, and before the fraction of a number.
 
     Attributes
     ----------
-    features : tuple of str
+    features, categorical : tuple of str
     bounds : ndarray of int64
         Where the remembered lines are, and N.
 
@@ -66,17 +69,19 @@ class CSVSource:
         target: str | Sequence[str],
         features: Sequence[str] | None = None,
         sample_weight: str | None = None,
+        categorical: Sequence[str] = (),
         delimiter: str = ",",
+        decimal: str = ".",
     ) -> None:
         self._csv = _pyarrow_csv()
-        self._path, self._delimiter = Path(path), delimiter
+        self._path, self._delimiter, self._decimal = Path(path), delimiter, decimal
         with self._path.open("rb") as file:
             header = file.readline().decode("utf-8-sig")
             self._places, rows = _places(file)
         self._names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
-        self._selection = Selection(self._names, target, features, sample_weight)
+        self._selection = Selection(self._names, target, features, sample_weight, categorical)
         self._selection.check(self._names, self._path)
-        self.features = self._selection.features
+        self.features, self.categorical = self._selection.features, self._selection.texts
         self.bounds: Array = np.append(np.arange(0, rows, _LINES), rows)
 
     def __len__(self) -> int:
@@ -94,7 +99,8 @@ class CSVSource:
             file.seek(self._places[first])
             text = file.read(self._places[last] - self._places[first])
         columns = self._selection.columns
-        kinds = dict.fromkeys(columns, "float64")
+        texts = self._selection.texts
+        kinds = {name: "string" if name in texts else "float64" for name in columns}
         try:
             table = self._csv.read_csv(
                 BytesIO(text),
@@ -104,7 +110,9 @@ class CSVSource:
                     column_names=self._names,
                 ),
                 self._csv.ParseOptions(delimiter=self._delimiter),
-                self._csv.ConvertOptions(include_columns=columns, column_types=kinds),
+                self._csv.ConvertOptions(
+                    include_columns=columns, column_types=kinds, decimal_point=self._decimal
+                ),
             )
         except ValueError as error:  # pyarrow's own
             raise ValueError(f"{self._path}, rows {start} to {stop}: {error}") from error

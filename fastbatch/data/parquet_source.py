@@ -30,10 +30,12 @@ class ParquetSource:
         The columns of X. Default: all others, as they stand.
     sample_weight : str, optional
         The column of the weights.
+    categorical : list of str
+        The columns that are names, for `PreparedSource`: they are read as text.
 
     Attributes
     ----------
-    features : tuple of str
+    features, categorical : tuple of str
     bounds : ndarray of int64
         Where row groups begin, and N.
 
@@ -63,12 +65,13 @@ class ParquetSource:
         target: str | Sequence[str],
         features: Sequence[str] | None = None,
         sample_weight: str | None = None,
+        categorical: Sequence[str] = (),
     ) -> None:
         self._parquet = _parquet()
         files = [self._opened(Path(path)) for path in one_or_more(paths)]
         if not files:
             raise ValueError("paths holds no file, expected at least one")
-        self._selection = Selection(files[0][2], target, features, sample_weight)
+        self._selection = Selection(files[0][2], target, features, sample_weight, categorical)
         self._groups: list[tuple[Path, Any, int]] = []  # file, its metadata, number in it
         starts = [0]
         for path, metadata, names in files:
@@ -78,7 +81,7 @@ class ParquetSource:
                 if rows:
                     self._groups.append((path, metadata, number))
                     starts.append(starts[-1] + rows)
-        self.features = self._selection.features
+        self.features, self.categorical = self._selection.features, self._selection.texts
         self.bounds: Array = np.array(starts, np.int64)
         self._last: tuple[int, Rows] | None = None  # the row group that was decoded last
 

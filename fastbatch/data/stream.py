@@ -115,7 +115,7 @@ class Stream:
             buffer_size = max(1, _BUFFER // row)
         batches = -(-integer("buffer_size", buffer_size, 1) // self.batch_size)
         self.buffer_size = batches * self.batch_size
-        bounds = _bounds_of(source)
+        bounds = bounds_of(source)
         if bounds is None or block_size is not None:
             step = max(1, _BLOCK // row) if block_size is None else block_size
             step = integer("block_size", step, 1)
@@ -208,7 +208,7 @@ class Stream:
         return rows
 
 
-def _bounds_of(source: Source) -> Array | None:
+def bounds_of(source: Source) -> Array | None:
     """Where the pieces of a source begin and end, if it says so."""
     bounds = getattr(source, "bounds", None)
     if bounds is None:

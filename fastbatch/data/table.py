@@ -1,4 +1,4 @@
-"""Which columns of a table are features, targets and weights, and their numbers."""
+"""Which columns of a table are features, targets and weights, and what they hold."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +28,11 @@ class Selection:
         target: str | Sequence[str],
         features: Sequence[str] | None,
         sample_weight: str | None,
+        categorical: Sequence[str],
     ) -> None:
         self._targets, self._target_is_one = one_or_more(target), isinstance(target, str)
         self._weights = one_or_more(sample_weight or ())
+        self.texts = one_or_more(categorical)
         taken = self._targets + self._weights
         if features is None:
             features = [name for name in names if name not in taken]
@@ -38,6 +40,10 @@ class Selection:
         self.columns = list(dict.fromkeys([*self.features, *taken]))  # targets may be features
         if not self._targets or not self.features:
             raise ValueError("expected at least one target and one feature, found none")
+        for name in self.texts:
+            one_of("categorical column", name, [*self.features, *self._targets])
+        if not self._target_is_one and set(self.texts) & set(self._targets):
+            raise ValueError("one of several targets is categorical, expected numbers")
 
     def check(self, names: Sequence[str], path: Path) -> None:
         """Refuse a file without one of the columns, or with two of its name."""
@@ -54,11 +60,23 @@ class Selection:
         return X, y[:, 0] if self._target_is_one else y, weights
 
     def _matrix(self, table: Any, names: Sequence[str], path: Path) -> Array:
-        columns = [
-            arrays.numeric(f"column {name!r} of {path}", _array(table.column(name)))
-            for name in names
-        ]
-        return np.column_stack(columns)
+        columns = [self._column(table.column(name), name, path) for name in names]
+        return np.column_stack(columns)  # of objects, if one of them is text
+
+    def _column(self, column: Any, name: str, path: Path) -> Array:
+        """Numbers; or text as the command line reads it, with "" where a value is missing."""
+        from pyarrow import compute, types
+
+        from fastbatch.datasets.table import texts_of
+
+        is_categorical = name in self.texts
+        if is_categorical and types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if is_categorical and (types.is_string(column.type) or types.is_large_string(column.type)):
+            texts: Array = compute.utf8_trim_whitespace(column.fill_null("")).to_numpy()
+            return texts
+        numbers = arrays.numeric(f"column {name!r} of {path}", _array(column))
+        return texts_of(numbers.astype(np.float64)) if is_categorical else numbers
 
 
 def _array(column: Any) -> Array:
