@@ -34,7 +34,13 @@ class CSVFile:
         fields = (row[column].strip() for row in csv.reader(self._rows))
         if is_number(next(filter(None, fields), "0")):
             return False
-        return not any(map(is_number, self.texts(name)))
+        texts = [text for text in self.texts(name) if text]
+        if texts and all(map(has_decimal_comma, texts)):
+            raise ValueError(
+                f"{self._path}: column {name} has decimal commas, such as {texts[0]!r}: write "
+                f"points, or train with --categorical {name!r} if these are names"
+            )
+        return not any(map(is_number, texts))
 
     def numbers(self, names: Sequence[str]) -> Array:
         """Columns of numbers, (N, len(names)) float64; NaN where a field is empty."""
@@ -55,8 +61,8 @@ class CSVFile:
         name = names[index[1]]
         raise ValueError(
             f"{self._path}: example {index[0] + 1} has {field!r} in column {name}, expected a "
-            "number: leave the field empty if it is missing, or train with --categorical "
-            f"{name!r}"
+            f"number: {'write a decimal point, ' if has_decimal_comma(field) else ''}leave the "
+            f"field empty if it is missing, or train with --categorical {name!r}"
         )
 
     def texts(self, name: str) -> Array:
@@ -108,6 +114,17 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return text.isascii() and "_" not in text  # other digits, and what separates them
+
+
+def has_decimal_comma(text: str) -> bool:
+    """Whether a field would be a number if its comma were a decimal point.
+
+    Examples
+    --------
+    >>> [has_decimal_comma(text) for text in ("1,5", "-1.234,5", "1.5", "1,2,3", "a,b")]
+    [True, True, False, False, False]
+    """
+    return "," in text and is_number(text.replace(".", "").replace(",", "."))
 
 
 def _lines(path: str) -> list[str]:

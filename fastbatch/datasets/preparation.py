@@ -1,5 +1,6 @@
 """What lies between the terms of the source and those of the network."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -210,14 +211,19 @@ def _fit(training: Dataset) -> tuple[Array, Array, tuple[tuple[str, ...], ...]]:
     fitted = transformer.named_transformers_
     categories = tuple(tuple(names.tolist()) for names in fitted["texts"].categories_)
     for name, known in zip(training.texts, categories, strict=True):
-        if len(known) > MOST_CATEGORIES:
-            raise ValueError(
-                f"column {name} has {len(known):,} different texts such as {known[0]!r}, expected "
-                f"{MOST_CATEGORIES:,} categories at most: leave it out of the file, or group them"
-            )
+        check_categories(f"column {name}", known)
     if "numbers" not in fitted:
         return np.empty(0), np.empty(0), categories
     return fitted["numbers"].mean_, fitted["numbers"].scale_, categories
+
+
+def check_categories(where: str, known: Collection[str]) -> None:
+    """Refuse more categories than a network has use for."""
+    if len(known) > MOST_CATEGORIES:
+        raise ValueError(
+            f"{where} has {len(known):,} different texts such as {min(known)!r}, expected "
+            f"{MOST_CATEGORIES:,} categories at most: leave it out of the file, or group them"
+        )
 
 
 def _moments(values: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastbatch.datasets import bundled
 from fastbatch.datasets.array_file import Matrix, read_npy, read_npz
 from fastbatch.datasets.bundled import BUNDLED
-from fastbatch.datasets.csv_file import CSVFile, is_number
+from fastbatch.datasets.csv_file import CSVFile, has_decimal_comma, is_number
 from fastbatch.datasets.dataset import Dataset
 from fastbatch.datasets.parquet_file import ParquetFile
 from fastbatch.datasets.table import Table
@@ -263,6 +263,11 @@ def _targets(source: str, raw: Array) -> tuple[Array, tuple[str, ...] | None]:
             raw = raw.astype(np.int64)
         elif all(is_number(text) for text in raw):
             raw = raw.astype(np.float64)
+        elif all(is_number(text) or has_decimal_comma(text) for text in raw):
+            text = next(filter(has_decimal_comma, raw))
+            raise ValueError(
+                f"{source}: targets have decimal commas, such as {str(text)!r}: write points"
+            )
     if raw.dtype.kind not in "fiubU":
         raise ValueError(f"{source}: targets must be numbers or text, found {raw.dtype}")
     if raw.dtype.kind != "f":

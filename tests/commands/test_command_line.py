@@ -13,7 +13,9 @@ from calling import QUICK, refused, status
 
 import fastbatch as fb
 from fastbatch import commands
-from fastbatch.commands import main
+from fastbatch.claims import Claim
+from fastbatch.commands import explain, main, verify
+from fastbatch.verification import Check
 
 COMMAND = "from fastbatch.commands import main; raise SystemExit(main())"
 
@@ -124,6 +126,17 @@ def test_a_short_answer_that_nobody_reads_is_no_error(tmp_path):
     trainer.fit([[1.0]], [1.0])
     trainer.save(tmp_path / "model")
     assert unread("history", tmp_path / "model") == 0
+
+
+def test_what_nobody_reads_does_not_hide_that_something_is_wrong(monkeypatch):
+    results = [Check(f"kernel {i}", "float32", "a", 2.0) for i in range(400)]  # more than a buffer
+    monkeypatch.setattr(verify, "checks", lambda backend: iter(results))
+    assert unread("verify") == 1
+    claims = [
+        lambda holds=holds: Claim("Title", "Statement.", (), holds, None) for holds in (True, False)
+    ]
+    monkeypatch.setattr(explain, "CLAIMS", dict(enumerate(claims, start=1)))
+    assert unread("explain", "1", "2") == 1
 
 
 @pytest.mark.parametrize(

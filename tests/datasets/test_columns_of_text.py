@@ -41,6 +41,29 @@ def test_numbers_are_text_where_that_is_asked_for(table):
     assert found.X[0].tolist() == [5.1, 3.5, 1.4, "0.2"]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('a,t\n"1,5",1\n"1.002,5",2\n,3\n', "column a has decimal commas, such as '1,5': write p"),
+        (
+            'a,t\n"1,5",1\n2,2\n',
+            "'1,5' in column a, expected a number: write a decimal point, leave",
+        ),
+        ('a,t\n1,"1,5"\n2,2\n', "targets have decimal commas, such as '1,5': write points"),
+    ],
+)
+def test_numbers_with_decimal_commas_are_no_text(table, text, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.read(table(text), "t", gaps=True)
+
+
+def test_names_may_look_like_numbers_with_commas(table):
+    path = table('a,t\n"1,5",1.5\n"2,5",2.5\n')
+    assert datasets.read(path, "t", categorical=["a"]).X.tolist() == [["1,5"], ["2,5"]]
+    classes = datasets.read(table('a,t\n1,"1,5"\n2,"x"\n'), "t").classes
+    assert classes == ("1,5", "x")
+
+
 def test_a_trained_model_says_what_is_text(table):
     path = table("size,pet,t\n1,7,1.5\n2,8,2.5\n")
     asked = {"features": ["pet", "size"], "categorical": ["pet"]}
