@@ -21,6 +21,9 @@ Array = NDArray[Any]
 # Elements looked at in one go: the temporary stays in the cache, 13 GB/s on one core.
 BLOCK = 1 << 16
 
+# Of sample weights, however many of them are summed.
+LARGEST_WEIGHT = 1e289
+
 
 def numeric(name: str, values: ArrayLike) -> Array:
     """Return `values` as an array of real numbers, in place if it is one."""
@@ -252,6 +255,12 @@ def sample_weights(
         raise ValueError(
             f"sample_weight[{index}] is {array[index]}, expected no negative weights: "
             "use 0 to leave an example out"
+        )
+    if examples and float(array.max()) > LARGEST_WEIGHT:
+        index = int(array.argmax())
+        raise ValueError(
+            f"sample_weight[{index}] is {array[index]}, expected weights up to {LARGEST_WEIGHT:g}, "
+            "which can be summed: divide them all by one number"
         )
     if not part and not array.any():
         raise ValueError("sample_weight is 0 everywhere: at least one weight must be positive")

@@ -65,6 +65,11 @@ BAD_WEIGHTS = [
     (spoiled(np.ones(6), -1), ValueError, r"sample_weight\[3\] is -1.0, expected no negative"),
     (spoiled(np.ones(6), NAN), ValueError, r"sample_weight\[3\] is nan"),
     (np.zeros(6), ValueError, r"sample_weight is 0 everywhere"),
+    (
+        spoiled(np.ones(6), 1e290),
+        ValueError,
+        r"sample_weight\[3\] is 1e\+290, (too large for float32|expected weights up to 1e\+289)",
+    ),
     (["a"] * 6, TypeError, r"sample_weight must hold real numbers"),
 ]
 BAD_PARAMETERS = [
@@ -97,7 +102,8 @@ def test_bad_labels_are_refused(bad, error, message):
 
 @pytest.mark.parametrize(("bad", "error", "message"), BAD_WEIGHTS)
 def test_bad_weights_are_refused(bad, error, message):
-    net, trainer = network(), fb.Trainer(network())
+    net = network(dtype="float64")
+    trainer = fb.Trainer(net)
     with pytest.raises(error, match=message):
         net.value_and_grad(net.init(seed=0), X, LABELS, bad)
     with pytest.raises(error, match=message):
