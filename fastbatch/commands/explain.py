@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastbatch.claims import CLAIMS, OF_DIGITS, Claim, Table
+from fastbatch.commands.output import tell
 from fastbatch.commands.paths import check_file
 from fastbatch.pictures import need_matplotlib, picture
 from fastbatch.replacement import replacement
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for number in numbers:
             claim = CLAIMS[number]()
-            print("\n".join(_report(number, claim)), flush=True)
+            tell(*_report(number, claim))
             if not claim.holds:
                 failed.append(number)
             drawn = _draw(claim, folder / f"{CLAIMS[number].__name__}.svg") if draws else ""
@@ -93,10 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html:
         with replacement(arguments.html) as new:
             new.write_text(PAGE.format(body="\n".join(sections)), encoding="utf-8")
-        print(f"saved to {arguments.html}")
+        tell(f"saved to {arguments.html}")
     verdict = f"DO NOT HOLD: {', '.join(map(str, failed))}" if failed else "all hold"
     count = f"{len(sections)} claim{'s' if len(sections) > 1 else ''}"
-    print(f"{count} in {time.perf_counter() - start:.0f} s: {verdict}")
+    tell(f"{count} in {time.perf_counter() - start:.0f} s: {verdict}")
     return 1 if failed else 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 import time
 
+from fastbatch.commands.output import tell
 from fastbatch.verification import Check, checks
 
 
@@ -28,15 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
         count += 1
         if key not in worst or check.error > worst[key].error:
             worst[key] = check
-    print(f"{'kernel':24}{'dtype':10}{'error':>7}  worst case")
+    tell(f"{'kernel':24}{'dtype':10}{'error':>7}  worst case")
     for check in worst.values():
         verdict = "" if check.error <= 1 else "  WRONG"
-        print(
+        tell(
             f"{check.kernel:24}{check.dtype:10}{check.error:7.3f}  "
             f"{check.case if check.error else 'exact'}{verdict}"
         )
     wrong = [check for check in worst.values() if not check.error <= 1]
     names = ", ".join(f"{check.kernel} ({check.dtype})" for check in wrong)
     verdict = f"wrong are {names}" if wrong else "all within their bounds"
-    print(f"{count:,} checks in {time.perf_counter() - start:.1f} s: {verdict}")
+    tell(f"{count:,} checks in {time.perf_counter() - start:.1f} s: {verdict}")
     return 1 if wrong else 0
