@@ -2,7 +2,7 @@
 
 It chooses by how many workers a training or an evaluation is shared (`threads.Pace` by the clock,
 `threads.workers_for` by the work), and whether a gradient is summed by blocks of 128 examples or
-as one product (`session.Session._size`, by plan and batch alone, since it shows in the bits).
+as one product (`Plan.block`, by plan and batch alone, since it shows in the bits).
 Each choice is timed beside its alternatives, by turns, with the kernels alone.
 """
 
@@ -22,7 +22,6 @@ from bench.markdown import bullets, number, table
 from bench.report import RESULTS
 from bench.ways import SETTLING, WAYS, all_of, at_most, by_turns, by_ways, classifier, epochs
 from fastbatch.backends import load
-from fastbatch.kernels.cpu import session
 
 LIMIT = 1.10  # what a choice may cost, as a multiple of its best alternative
 REST = 0.02  # seconds after which the threads sleep
@@ -83,10 +82,10 @@ def reductions(rounds, seconds):
     for widths in REDUCED:
         for batch_size in REDUCED_BATCHES:
             cell = classifier(widths, batch_size, examples=2 * batch_size)
-            chosen = "blocks" if start(cell)._session.job["blocked"] else "whole"
+            chosen = "blocks" if start(cell)._session.job["block"] else "whole"
             work = {}
             for form, limit in limits.items():
-                with patch.object(session, "BLOCKED_PARAMETERS", limit):
+                with patch("fastbatch.kernels.plan.BLOCKED_PARAMETERS", limit):
                     work[form] = epochs(cell)
             contenders = {
                 f"{form}, {team}": (way, work[form])

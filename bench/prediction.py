@@ -33,7 +33,6 @@ from bench.ways import all_of, at_most, by_turns, classifier, epochs
 from fastbatch.backends import load
 from fastbatch.kernels.cpu.atomics import acquire, pause, release
 from fastbatch.kernels.cpu.jit import entry, jit
-from fastbatch.kernels.cpu.layout import BLOCK
 from fastbatch.kernels.cpu.machine import last_level_cache
 from fastbatch.kernels.cpu.memory import pointer_to
 from fastbatch.kernels.cpu.phases import EXAMPLES, PARAMETERS
@@ -121,9 +120,9 @@ class Sweeps:
     def example_queues(self):
         """Rows of each unit of the examples sweep, by queue."""
         rows, workers = int(self.job["rows"]), int(self.job["workers"])
-        if self.job["blocked"]:
-            unit, blocks = BLOCK, -(-rows // BLOCK)
-            bounds = [min(blocks * q // workers * BLOCK, rows) for q in range(workers + 1)]
+        if unit := int(self.job["block"]):
+            blocks = -(-rows // unit)
+            bounds = [min(blocks * q // workers * unit, rows) for q in range(workers + 1)]
         else:
             unit = int(self.job["tile"])
             bounds = [*(rows * q // workers // 4 * 4 for q in range(workers)), rows]
@@ -149,8 +148,8 @@ class Sweeps:
         most = 0
         for first, stop in pairwise(self.bounds):
             units = self.units[first:stop]
-            if self.job["blocked"]:
-                read = -(-rows // BLOCK) * (units["rows"] * stride[units["layer"]]).sum()
+            if block := int(self.job["block"]):
+                read = -(-rows // block) * (units["rows"] * stride[units["layer"]]).sum()
             else:
                 entering = {(unit["layer"], unit["row"]): unit["rows"] for unit in units}
                 deltas = {(unit["layer"], unit["panel"]): stride[unit["layer"]] for unit in units}

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
+BLOCK = 128  # the most examples in a block, see Plan.block; changes the bits
+BLOCKED_PARAMETERS = 131072  # the most parameters with which there are blocks; changes the bits
+
 
 @dataclass(frozen=True)
 class DenseOp:
@@ -113,6 +116,17 @@ class Plan:
     def size(self):
         """Number of parameters, P."""
         return sum(layer.size for layer in self.layers)
+
+    def block(self, batch_size):
+        """Examples whose gradients are summed apart first, 0 if those of a batch are not.
+
+        They are even in number and, but for the last, as long as each other, so that two workers
+        have as much to do.
+        """
+        if batch_size <= BLOCK or self.size > min(BLOCKED_PARAMETERS, BLOCK * batch_size):
+            return 0
+        blocks = 2 * -(-batch_size // (2 * BLOCK))
+        return -(-batch_size // (4 * blocks)) * 4  # see kernels.cpu.phases._add_losses
 
     def skips_zeros(self, X):
         """Whether the first layer does without the zeros of `X`: not where it is partly dropped."""

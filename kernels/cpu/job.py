@@ -113,7 +113,7 @@ _INTEGERS = (
     "chunk",  # the most examples between two parameters sweeps
     "past_caches",  # whether transposed weights are written there, since no cache would hold them
     "scaling",  # GIVEN, or how the scale is worked out step by step
-    "blocked",  # whether gradients are summed by blocks
+    "block",  # examples whose gradients are summed apart first; 0: those of a chunk at once
     "steps",  # that are wanted of this run
     # The phase at hand, and its chunk by the position in the order.
     "phase",

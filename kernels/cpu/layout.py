@@ -19,8 +19,6 @@ from ..plan import DenseOp, DropoutOp
 from .simd import VECTOR_BYTES
 
 PANEL_VECTORS = 4
-BLOCK = 128  # examples whose gradients are summed before blocks are; changes the bits
-BLOCKED_PARAMETERS = 131072  # the most parameters with which blocks are used; changes the bits
 
 DENSE, GAUSSIAN_SAMPLE = range(2)  # kinds of layers
 NOISE_GROUPS = 1 << 16  # of columns, that the noise of a layer, or its masks, may have

@@ -8,7 +8,7 @@ from ..plan import SparseRows
 from . import atomics, dropout, gaussian_sample, gram, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
 from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN, Job
-from .layout import BLOCK, BLOCKED_PARAMETERS, GAUSSIAN_SAMPLE, Layout, round_up
+from .layout import GAUSSIAN_SAMPLE, Layout, round_up
 from .machine import last_level_cache
 from .noise import add_noise
 from .per_example import AUTOMATIC, HARD, weigh
@@ -217,7 +217,7 @@ class Session:
     def _size(self, batch_size, more):
         """Choose the form of the reduction and how many rows are worked on at once.
 
-        Only `blocked` shows in the bits; it depends on the plan and the batch size alone.
+        Only `block` shows in the bits; it depends on the plan and the batch size alone.
         """
         job, layout = self.job, self.layout
         job["lanes"], job["blocks"] = layout.lanes, layout.blocks
@@ -227,10 +227,10 @@ class Session:
             job["capacity"] = tile
         elif self._keeps:
             job["chunk"] = job["capacity"] = round_up(batch_size, layout.panel)
-        elif layout.plan.size <= min(BLOCKED_PARAMETERS, BLOCK * batch_size) and batch_size > BLOCK:
-            job["blocked"], job["capacity"] = True, BLOCK
+        elif block := layout.plan.block(batch_size):
+            job["block"] = job["capacity"] = block
             blocks = max(_PARTIALS_ELEMENTS // layout.parameters, self.max_workers)
-            job["chunk"] = min(blocks * BLOCK, round_up(batch_size + more, BLOCK))
+            job["chunk"] = min(blocks * block, round_up(batch_size + more, block))
         else:
             rows = max(_CHUNK_ELEMENTS // layout.width // 4 * 4, 512)  # see phases._add_losses
             job["chunk"] = job["capacity"] = min(rows, round_up(batch_size + more, 4))
@@ -261,12 +261,12 @@ class Session:
         job["past_caches"] = changing > last_level_cache()
         take("direction", size if evaluates else 0)
         take("gradient", 0 if evaluates else size)
-        take("partials", size * -(-job["chunk"] // BLOCK) if job["blocked"] else 0)
+        take("partials", size * job["chunk"] // job["block"] if job["block"] else 0)
         take("losses", job["chunk"])
         take("squares", job["chunk"])
         take("gradient_squares", layout.blocks)
         # Workers share the rows of a chunk, or have a workspace each.
-        shared = job["capacity"] == job["chunk"] and not job["blocked"]
+        shared = job["capacity"] == job["chunk"] and not job["block"]
         workspace = layout.place_workspace(job["capacity"])
         job["workspace_size"] = 0 if shared else workspace
         take("workspace", workspace * (1 if shared else self.max_workers))

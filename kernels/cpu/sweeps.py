@@ -20,7 +20,7 @@ from .job import (
     places_of,
     unit_at,
 )
-from .layout import BLOCK, GAUSSIAN_SAMPLE, PANEL_VECTORS
+from .layout import GAUSSIAN_SAMPLE, PANEL_VECTORS
 from .memory import load, pointer, store
 from .panels import all_finite, clear, gather, scatter, transpose_block, vectors_in
 from .simd import Pointer, fma, lanes, splat, total
@@ -125,7 +125,7 @@ def _examples(job, arena, space, row, rows, position, scratch):
 
 @jit
 def _blocks(job):
-    return (job.rows + BLOCK - 1) // BLOCK
+    return (job.rows + job.block - 1) // job.block
 
 
 @jit
@@ -152,7 +152,7 @@ def _tile(job, queue, number):
 @jit
 def example_units(job, queue):
     """Units of the examples sweep, or of an evaluation, in a queue: blocks, or tiles of rows."""
-    if job.blocked:
+    if job.block:
         return share(_blocks(job), queue + 1, job, 1) - share(_blocks(job), queue, job, 1)
     start, stop = _rows(job, queue)
     return (stop - start + job.tile - 1) // job.tile
@@ -168,7 +168,7 @@ def parameter_units(job, queue):
 @jit
 def _sum_block(job, arena, space, block, rows):
     """Sum the gradients of a block into a buffer of its own."""
-    position = job.first + block * BLOCK
+    position = job.first + block * job.block
     partial = arena + (job.partials + block * job.parameters)
     for u in range(job.n_units):
         unit = unit_at(job, u)
@@ -185,17 +185,17 @@ def examples_unit(arena: Pointer, job: int, worker: int, queue: int, number: int
     task = record(job, JOB)
     space = arena + (task.workspace + worker * task.workspace_size)
     scratch = arena + (task.scratch + worker * task.scratch_size)
-    block = share(_blocks(task), queue, task, 1) + number
-    if task.blocked:  # which begins at row 0 of the worker's own workspace
-        origin = start = block * BLOCK
-        stop = min(start + BLOCK, task.rows)
+    block = origin = 0
+    if task.block:  # which begins at row 0 of the worker's own workspace
+        block = share(_blocks(task), queue, task, 1) + number
+        origin = start = block * task.block
+        stop = min(start + task.block, task.rows)
     else:
-        origin = 0
         start, stop = _tile(task, queue, number)
     for row in range(start, stop, task.tile):
         rows = min(task.tile, stop - row)
         _examples(task, arena, space, row - origin, rows, row, scratch)
-    if task.blocked:
+    if task.block:
         _sum_block(task, arena, space, block, stop - start)
 
 
@@ -282,7 +282,7 @@ def parameters_unit(arena: Pointer, job: int, worker: int, queue: int, number: i
     if task.is_first and task.is_last and task.rule >= 0:  # the gradient never leaves the cache
         scratch = arena + (task.scratch + worker * task.scratch_size)
         g_weight, g_bias = scratch, scratch + unit.rows * layer.stride
-    if task.blocked:
+    if task.block:
         _add_partials(
             g_weight, arena + (task.partials + weight), task.parameters, _blocks(task),
             layer.stride, unit.rows, vectors, task.is_first,

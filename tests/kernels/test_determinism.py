@@ -180,7 +180,7 @@ def test_bits_do_not_depend_on_the_blocks_kept_between_the_sweeps(
 @each_dtype
 @pytest.mark.parametrize("options", [{}, {"clip": PerExampleClip(0.5), "monitor": ALL}])
 def test_bits_do_not_depend_on_the_activations_kept_between_the_sweeps(options, dtype, monkeypatch):
-    monkeypatch.setattr(session, "BLOCKED_PARAMETERS", 0)  # no blocks
+    monkeypatch.setattr("fastbatch.kernels.plan.BLOCKED_PARAMETERS", 0)  # no blocks
     case = Case("many", (150, 120, 2), ("tanh", "identity"), "squared_error", 1100)
     run = Run(case, Adam(0.01), batch_size=1050, epochs=1, weighted=True, **options)
     assert chunks(run, dtype) == 1

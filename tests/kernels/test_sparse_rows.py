@@ -100,7 +100,7 @@ def test_zeros_may_be_there(dtype):
 @pytest.mark.parametrize("options", [{}, TREATED])
 def test_batches_may_be_larger_than_what_is_kept_between_the_sweeps(options, dtype, monkeypatch):
     case = Case("many", (150, 120, 2), ("tanh", "identity"), "squared_error", 1100)
-    monkeypatch.setattr(session, "BLOCKED_PARAMETERS", 0)  # no blocks
+    monkeypatch.setattr("fastbatch.kernels.plan.BLOCKED_PARAMETERS", 0)  # no blocks
     monkeypatch.setattr(session, "_CHUNK_ELEMENTS", 1)
     plan, (theta, X, y, weights) = case.plan(dtype), case.data(dtype)
     X = thinned(X, 0.1)
