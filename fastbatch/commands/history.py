@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         pictures.check(arguments.plot)
     is_log = Path(arguments.source).suffix.lower() in LOGS
-    history = read_log(arguments.source) if is_log else Trainer.load(arguments.source).history
+    history = read_log(arguments.source) if is_log else _of_model(arguments.source)
     if not history:
         raise ValueError(f"{arguments.source} has no finished epoch")
     rows = [_row(record) for record in history]
@@ -43,6 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
         learning_curves.draw(history, arguments.plot)
         print(f"drawn to {arguments.plot}")
     return 0
+
+
+def _of_model(path: str) -> list[EpochRecord]:
+    """Those of a model, which may be one for a GPU that is elsewhere: nothing is computed."""
+    return Trainer.load(path, backend="cpu").history
 
 
 def _row(record: EpochRecord) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastbatch import datasets
+from fastbatch.backends import BACKENDS
 from fastbatch.commands import columns, kept, pictures
 from fastbatch.commands.examination import COLUMNS, Examination
 from fastbatch.commands.paths import check_apart, check_file
@@ -33,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PREFIX",
         help="draw PREFIX-norms.png and, if the training monitored it, PREFIX-noise-scale.png",
     )
+    add("--backend", choices=BACKENDS, help="who computes (default: who did in training)")
     parser.epilog = """\
 examples:
   fastbatch inspect model.safetensors flowers.csv --target species --top 10
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_apart(read, {"--output": arguments.output})
     if arguments.plot is not None:
         need_matplotlib()
-    trainer = Trainer.load(arguments.model)
+    trainer = Trainer.load(arguments.model, backend=arguments.backend)
     preparation = kept.preparation(trainer)
     data = _as_trained(arguments.data, arguments.target, preparation)
 

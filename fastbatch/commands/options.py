@@ -36,13 +36,13 @@ MODEL: configuration.Options = {
     "noise": None,
     "monitor": [],
     "seed": 0,
-    "backend": "cpu",
 }
 # What may be another then.
 RUN: configuration.Options = {
     "data": None,
     "epochs": 30,
     "threads": None,
+    "backend": "cpu",
     "metrics": [],
     "patience": None,
     "time_limit": None,
@@ -110,7 +110,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--noise", type=float, metavar="MULTIPLIER", help="Gaussian noise, in units of --clip")
     add("--seed", type=int, help="of initial values, samples and the split (default: 0)")
     add("--threads", type=int, help="does not change the result (default: all cores)")
-    add("--backend", choices=BACKENDS, help="(default: cpu)")
+    add("--backend", choices=BACKENDS, help="who computes (default: cpu)")
 
     add = parser.add_argument_group("run").add_argument
     add("--config", metavar="FILE", help="TOML with any of these options; the command line wins")

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbatch.backends import BACKENDS
 from fastbatch.commands import kept
 from fastbatch.commands.paths import check_apart, check_file
 from fastbatch.datasets import BUNDLED, SUFFIXES, read_features
@@ -32,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="CSV or Parquet (default: CSV to standard output)"
     )
+    parser.add_argument(
+        "--backend", choices=BACKENDS, help="who computes (default: who did in training)"
+    )
     parser.epilog = """\
 examples:
   fastbatch predict model.safetensors digits
@@ -46,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     to_parquet = path is not None and Path(path).suffix.lower() == ".parquet"
     if to_parquet and find_spec("pyarrow") is None:
         raise ImportError("Parquet files are written by pyarrow: pip install 'fastbatch[data]'")
-    trainer = Trainer.load(arguments.model)
+    trainer = Trainer.load(arguments.model, backend=arguments.backend)
     columns = _answers(trainer, arguments.data)
     if path is None:
         _write_csv(sys.stdout, columns)

@@ -79,7 +79,7 @@ def _saved(given: configuration.Options) -> tuple[Trainer | None, configuration.
     if not Path(path).exists():
         tell(f"nothing saved at {path} so far: training begins")
         return None, {}
-    trainer = Trainer.load(path)
+    trainer = Trainer.load(path, backend=given.get("backend"))
     try:
         before = configuration.understood(kept.found(trainer)["options"], configure, DEFAULTS)
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -20,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """\
 examples:
   fastbatch warmup
-  fastbatch warmup --dtype float32"""
+  fastbatch warmup --dtype float32
+
+Kernels for a GPU are not among them: each process compiles those that it needs."""
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
-from fastbatch import checkpoint, samplers
+from fastbatch import backends, checkpoint, samplers
 from fastbatch.checkpoint import CheckpointError
 from fastbatch.constraints import integer
 from fastbatch.history import EpochRecord, checked
@@ -72,6 +72,7 @@ class Saving(Standing):
         *,
         optimizer: Optimizer | str | None = None,
         sampler: Sampler | None = None,
+        backend: str | None = None,
     ) -> Self:
         """Read a checkpoint.
 
@@ -83,6 +84,9 @@ class Saving(Standing):
             own. It must keep as much state.
         sampler : str or callable, optional
             In place of the saved one; needed if that was a function of your own.
+        backend : {"cpu", "reference", "cuda"}, optional
+            Who computes, in place of the saved one; needed where that cannot be used, as
+            ``"cuda"`` without a GPU. ``"cpu"`` and ``"cuda"`` go on to the same bits.
 
         Returns
         -------
@@ -92,8 +96,8 @@ class Saving(Standing):
         Raises
         ------
         CheckpointError
-            If the file is damaged, not a checkpoint, of a later format, or needs an optimiser or a
-            sampler.
+            If the file is damaged, not a checkpoint, of a later format, or needs an optimiser, a
+            sampler or another backend.
         OSError
             If it cannot be opened.
 
@@ -110,8 +114,12 @@ class Saving(Standing):
             optimizer = as_optimizer(optimizer)
         if sampler is not None:
             samplers.check(sampler)
+        if backend is not None:
+            backends.check(backend)
         tensors, description = checkpoint.read(path)
         try:
+            if backend is not None:
+                description["network"]["backend"] = backend
             saved = checkpoint.decode(description)
             options = {name: saved[name] for name in _OPTIONS} | {"theta": tensors["theta"]}
             options["optimizer"] = optimizer or options["optimizer"]
@@ -131,6 +139,8 @@ class Saving(Standing):
             trainer.history = [checked(record) for record in records]
             trainer.extra = json.loads(saved["extra"])
             network, slots = trainer.network, tensors["slots"]
+        except backends.UnusableBackendError as error:
+            raise CheckpointError(f"{path} must be loaded with backend='cpu': {error}") from error
         except checkpoint.UNREADABLE as error:
             raise CheckpointError(f"{path} does not describe a trainer: {error!r}") from error
         for option, value, what in (

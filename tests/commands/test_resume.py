@@ -149,6 +149,14 @@ def test_options_that_decide_about_the_result_stay(option, message, tmp_path, ca
     train("--resume", "--output", model, "--lr", "0.003", "--epochs", "3")  # as it was
 
 
+def test_another_backend_may_go_on(tmp_path):
+    model = tmp_path / "model.safetensors"
+    train("iris", *RUN, "--epochs", "2", "--output", model)
+    train("--resume", "--output", model, "--backend", "cpu", "--epochs", "3")
+    assert (trainer := fb.Trainer.load(model)).epoch == 3
+    assert trainer.network.backend == "cpu"
+
+
 def test_other_data_are_refused(tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     table = write(tmp_path / "data.csv", a=range(20), b=[0.5, 1.5] * 10)
