@@ -26,22 +26,33 @@ __all__ = [
     "GaussianSampleOp",
     "Plan",
     "SparseRows",
+    "UnusableBackendError",
     "check",
     "load",
+    "takes",
 ]
 
 BACKENDS = ("cpu", "reference", "cuda")
+
+
+class UnusableBackendError(ValueError):
+    """There is such a backend, but not on this machine, or not for this network."""
 
 
 def check(name: str) -> str:
     """Return `name` if there is such a backend, and it can be used here."""
     one_of("backend", name, BACKENDS)
     if name == "cuda" and (reason := why_no_cuda()):
-        raise ValueError(
+        raise UnusableBackendError(
             f"backend 'cuda' cannot be used here, {reason}: it needs a CUDA device, its driver and "
             "the extra cuda, pip install 'fastbatch[cuda]'; or take backend='cpu'"
         )
     return name
+
+
+def takes(name: str, operation: Any) -> bool:
+    """Whether the backend of that name has kernels for this layer of a plan."""
+    return name != "cuda" or isinstance(operation, DenseOp | DropoutOp)
 
 
 @cache

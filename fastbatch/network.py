@@ -44,7 +44,7 @@ class Network(PerExampleQuantities):
         Of parameters and arithmetic.
     backend : {"cpu", "reference", "cuda"}
         Who computes: the compiled kernels, plain NumPy, slow and easy to read, or an NVIDIA GPU,
-        which takes `Dense` layers only.
+        which takes `Dense` and `Dropout` layers only.
     draw : int
         In [0, 2**64): which noise `GaussianSample` has, see `with_draw`, and what is dropped.
     dropping : bool
@@ -110,12 +110,22 @@ class Network(PerExampleQuantities):
             "inputs": integer("inputs", inputs, 1),
             "loss": one_of("loss", loss, LOSSES),
             "dtype": one_of("dtype", _dtype_name(dtype), DTYPES),
-            "backend": _usable_backend(backend, layers),
+            "backend": one_of("backend", backend, backends.BACKENDS),
             "draw": integer("draw", draw, 0, SEEDS),
             "dropping": flag("dropping", dropping),
         }.items():
             object.__setattr__(self, name, value)
-        _ = self.plan  # refuses layers that do not fit together
+        self._check_backend()
+
+    def _check_backend(self) -> None:
+        """Refuse layers that do not fit together, or a backend that cannot have them."""
+        for layer, operation in zip(self.layers, self.plan.layers, strict=True):
+            if not backends.takes(self.backend, operation):
+                raise backends.UnusableBackendError(
+                    f"backend {self.backend!r} takes Dense and Dropout layers only, found {layer}: "
+                    "use 'cpu'"
+                )
+        backends.check(self.backend)
 
     @property
     def outputs(self) -> int:
@@ -550,14 +560,6 @@ def _check_order(layers: tuple[Layer, ...]) -> None:
     first = next(layer for layer in layers if not isinstance(layer, Dropout))
     if not isinstance(first, Dense):
         raise ValueError(f"{first} cannot be the first layer: put a Dense before it")
-
-
-def _usable_backend(name: str, layers: tuple[Layer, ...]) -> str:
-    """Return the name if there is such a backend, which can be used here for such layers."""
-    other = next((layer for layer in layers if not isinstance(layer, Dense)), None)
-    if name == "cuda" and other is not None:
-        raise ValueError(f"backend 'cuda' takes Dense layers only, found {other}: use 'cpu'")
-    return backends.check(name)
 
 
 def _dtype_name(dtype: DTypeLike) -> str:

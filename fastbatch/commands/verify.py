@@ -3,17 +3,18 @@
 import argparse
 import time
 
+from fastbatch import backends
 from fastbatch.commands.output import tell
 from fastbatch.verification import Check, checks
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--backend", default="cpu", choices=("cpu", "reference"))
+    parser.add_argument("--backend", default="cpu", choices=backends.BACKENDS)
     parser.epilog = """\
 examples:
   fastbatch verify
-  fastbatch verify --backend reference
+  fastbatch verify --backend cuda
 
 Errors are in units of what rounding can explain: up to 1 all is well; random numbers and trainings
 of small integers must agree to the last bit. The exit status is 1 if any error is larger."""
@@ -21,6 +22,7 @@ of small integers must agree to the last bit. The exit status is 1 if any error 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the worst error of each kernel, in units of its bound."""
+    backends.check(arguments.backend)
     start = time.perf_counter()
     worst: dict[tuple[str, str], Check] = {}
     count = 0
