@@ -7,28 +7,33 @@ float32, 34 in float64, NVIDIA H100 datasheet). The larger of both is the floor.
 launches, the latency of a chain of operations, and that small problems do not fill the device.
 
 With a GPU present, the second table has the times of a step beside those of PyTorch and JAX (where
-these are installed for it); all have the data on the device, and the same shuffled rows.
+these are installed for it, which a line tells where they are not); all have the data on the device
+and shuffle the rows of each epoch there. Before anything is timed, three steps must have the bits
+of the CPU; where they have not, a line tells by how much they differ, and the exit status is 1.
 """
 
 import argparse
 import inspect
 import os
-import statistics
+import sys
 from collections import Counter
-from functools import partial
+from contextlib import nullcontext
+from functools import cache, partial
+from importlib.util import find_spec
 from itertools import pairwise
-from time import perf_counter
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 
 from bench.cells import CELLS, LR, batches, start
-from bench.markdown import number, table
+from bench.markdown import number, spread, table
+from bench.ways import by_turns
 
 BYTES = 3.35e12  # a second, from and to memory
 OPERATIONS = {"float32": 67e12, "float64": 34e12}  # a second, without tensor cores
-ROUNDS = 7
+ROUNDS = 7  # turns that count
+SECONDS, SETTLING = 0.15, 1.0  # the least length of a turn, and of the first one
 
 
 class Launch(NamedTuple):
@@ -101,7 +106,7 @@ def launches(cell):
 
 def work_of(launch, cell):
     """What a launch does in a step of the cell."""
-    from fastbatch.kernels.cuda.layout import BLOCK, round_up
+    from fastbatch.kernels.cuda.layout import round_up
 
     plan, a = cell.plan(cell.dtype), launch.arguments
     products = sum(op.inputs * op.outputs for op in plan.layers)
@@ -125,7 +130,8 @@ def work_of(launch, cell):
             moved = op.inputs * stride + rows * (stride + 2 * op.inputs)
             return Work(rows * op.inputs * op.outputs, moved)
         case "block_gradients":
-            return Work(rows * plan.size, rows * entering + -(-rows // BLOCK) * parameters)
+            blocks = -(-rows // a["block_rows"])
+            return Work(rows * plan.size, rows * entering + blocks * parameters)
         case "parameters":
             updated = 2 * (1 + cell.optimizer.slots) * parameters
             if a["blocks"]:
@@ -136,17 +142,21 @@ def work_of(launch, cell):
     raise ValueError(f"no count for kernel {launch.name}")
 
 
+def floor_of(found, cell):
+    """Microseconds that these launches take at least, one after the other."""
+    return sum(max(work_of(launch, cell).floor(cell.dtype)) for launch in found)
+
+
 def counted(cells):
     """The table of floors: a row for each kernel of each cell, and one for the step."""
     rows = [["cell", "kernel", "launches", "blocks", "MFLOP", "MB", "floor, us", "by"]]
     for cell in cells:
         found = launches(cell)
-        times, total, size = Counter(launch.name for launch in found), 0.0, cell.dtype
+        times, size = Counter(launch.name for launch in found), cell.dtype
         for name, count in times.items():
             own = [launch for launch in found if launch.name == name]
             works = [work_of(launch, cell) for launch in own]
             floors = [work.floor(size) for work in works]
-            floor = sum(map(max, floors))
             by_operations = sum(o for o, _ in floors) > sum(m for _, m in floors)
             moved = sum(w.elements for w in works) * np.dtype(size).itemsize / 1e6
             rows.append(
@@ -157,58 +167,60 @@ def counted(cells):
                     f"{max(launch.blocks for launch in own):,}",
                     number(sum(2 * w.multiply_adds for w in works) / 1e6),
                     number(moved),
-                    number(floor),
+                    number(floor_of(own, cell)),
                     "operations" if by_operations else "memory",
                 ]
             )
-            total += floor
-        rows.append(["", "**step**", str(len(found)), "", "", "", f"**{number(total)}**", ""])
+        total = number(floor_of(found, cell))
+        rows.append(["", "**step**", str(len(found)), "", "", "", f"**{total}**", ""])
     return table(rows)
 
 
 # --- measuring ------------------------------------------------------------------------------
+#
+# Every contender is a function that does an epoch, waits for the device, and returns the number of
+# its steps. So the clock of the host tells it all, the time that launches take there included.
 
 
 def measured(cells):
-    """The table of times of a step, microseconds, after a look at what the GPU computes."""
-    rows = [["cell", "fastbatch", "PyTorch", "JAX"]]
+    """The table of microseconds a step, median and quartiles; and the cells with other bits.
+
+    Contenders take turns. The first turn, in which all is compiled and the clocks of the device
+    rise, does not count.
+    """
+    rows, wrong = [["cell", "floor of an H100", *CONTENDERS]], []
     for cell in cells:
-        check(cell)
-        times = [median(way(cell)) for way in (ours, pytorch, jax)]
-        rows.append([cell.label, *(number(t and 1e6 * t / batches(cell)) for t in times)])
-    return table(rows)
+        if differing := differences(cell):
+            wrong.append(f"{cell.label}: {differing}")
+            continue
+        epochs = {name: make(cell) for name, make in CONTENDERS.items() if not absences()[name]}
+        turns = {name: (nullcontext, epoch) for name, epoch in epochs.items()}
+        times = by_turns(turns, ROUNDS, SECONDS, settle=SETTLING)
+        rows.append([cell.label, number(floor_of(launches(cell), cell))])
+        rows[-1] += [spread(times.get(name)) for name in CONTENDERS]
+    return table(rows), wrong
 
 
-def check(cell):
-    """Refuse a GPU that computes anything else than the CPU."""
+def differences(cell):
+    """In what three steps on the GPU differ from the CPU's, "" if in no bit."""
     gpu, cpu = start(cell, "cuda"), start(cell, "cpu")
     for training in gpu, cpu:
         training.advance(np.full(min(3, batches(cell)), LR))
-    if not np.array_equal(gpu.theta, cpu.theta):
-        raise ArithmeticError(f"{cell.label}: the GPU's parameters have other bits than the CPU's")
-
-
-def median(epoch):
-    """Median seconds of an epoch, the first of which does not count; None if there is none."""
-    if epoch is None:
-        return None
-    epoch()
-    times = []
-    for _ in range(ROUNDS):
-        begin = perf_counter()
-        epoch()
-        times.append(perf_counter() - begin)
-    return statistics.median(times)
+    different = gpu.theta != cpu.theta
+    if not different.any():
+        return ""
+    largest = np.abs(gpu.theta - cpu.theta).max()
+    return f"{different.sum():,} of {different.size:,} parameters differ, by {largest:.2g} at most"
 
 
 def ours(cell):
-    """A function that trains an epoch and waits for it."""
-    training = start(cell, "cuda")
-    rates = np.full(batches(cell), LR)
+    """The kernels' own loop, which looks at the losses at its end, and so waits."""
+    training, rates = start(cell, "cuda"), np.full(batches(cell), LR)
 
     def epoch():
-        training.advance(rates)  # looks at the losses at its end, and so waits
+        steps = training.advance(rates)
         training.next_epoch()
+        return steps
 
     return epoch
 
@@ -229,15 +241,11 @@ def _problem(cell):
 
 def pytorch(cell, device="cuda"):
     """The same with PyTorch, eager, by its fused Adam."""
-    try:
-        import torch
+    import torch
 
-        from bench.peers.torch_network import build, losses
-    except ImportError:
-        return None
-    if device == "cuda" and not torch.cuda.is_available():
-        return None
-    torch.set_float32_matmul_precision("highest")
+    from bench.peers.torch_network import build, losses
+
+    torch.set_float32_matmul_precision("highest")  # no TF32
     problem = _problem(cell)
     net = build(problem).to(device)
     optimizer = torch.optim.Adam(net.parameters(), LR, fused=True)
@@ -250,25 +258,20 @@ def pytorch(cell, device="cuda"):
             optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
+        return batches(cell)
 
     return epoch
 
 
-def jax(cell, platform="gpu"):
+def jax(cell):
     """The same with JAX, a jitted call for each epoch."""
-    os.environ.setdefault("JAX_PLATFORMS", "cuda" if platform == "gpu" else platform)
-    try:
-        from bench.peers.jax_network import Model, jnp
-        from bench.peers.jax_network import jax as library
-    except ImportError:
-        return None
-    try:
-        library.devices(platform)
-    except RuntimeError:
-        return None
-    library.config.update("jax_default_matmul_precision", "highest")
+    from bench.peers.jax_network import Model, jnp
+    from bench.peers.jax_network import jax as library
+
+    library.config.update("jax_default_matmul_precision", "highest")  # no TF32
     problem = _problem(cell)
-    model, X, y = Model(problem), jnp.array(problem.X), jnp.array(problem.y)
+    model = Model(problem)  # which says whether there is float64
+    X, y = jnp.array(problem.X), jnp.array(problem.y)
 
     @partial(library.jit, donate_argnames="state")
     def trained(key, state):
@@ -281,9 +284,42 @@ def jax(cell, platform="gpu"):
         nonlocal state, key
         key, own = library.random.split(key)
         state, found = trained(own, state)
-        found.block_until_ready()
+        library.block_until_ready((state, found))
+        return batches(cell)
 
     return epoch
+
+
+CONTENDERS = {"fastbatch": ours, "PyTorch, eager": pytorch, "JAX, jitted": jax}
+
+
+@cache
+def absences():
+    """Why a contender cannot be timed here, by its name; "" if it can."""
+    return {"fastbatch": "", "PyTorch, eager": _why_no_pytorch(), "JAX, jitted": _why_no_jax()}
+
+
+def _why_no_pytorch():
+    if find_spec("torch") is None:
+        return "PyTorch is not installed"
+    import torch
+
+    return "" if torch.cuda.is_available() else f"PyTorch {torch.__version__} finds no CUDA device"
+
+
+def _why_no_jax():
+    if find_spec("jax") is None or find_spec("optax") is None:
+        return "JAX and Optax are not both installed"
+    os.environ.setdefault("JAX_PLATFORMS", "cuda")
+    # Three quarters of the device's memory, else, before the others have any.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    try:
+        jax.devices("gpu")
+    except RuntimeError:
+        return f"JAX {jax.__version__} finds no CUDA device: pip install 'jax[cuda13]'"
+    return ""
 
 
 def main():
@@ -291,12 +327,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cells", nargs="+", choices=known, default=known)
     cells = [CELLS[name] for name in parser.parse_args().cells]
-    print(counted(cells))
-    from fastbatch.backends import why_no_cuda
+    from fastbatch.backends import load, why_no_cuda
+    from fastbatch.kernels.cuda.toolkit import SIMULATED
 
-    reason = why_no_cuda()
-    print(f"\nnothing was measured: {reason}" if reason else f"\n{measured(cells)}")
+    if SIMULATED:
+        parser.error("there is nothing to count or to measure in the simulator")
+    print(counted(cells), flush=True)
+    if reason := why_no_cuda():
+        print(f"\nnothing was measured: {reason}")
+        return 0
+    print(f"\nmicroseconds a step on {load('cuda').describe()['devices'][0]}:\n", flush=True)
+    found, wrong = measured(cells)
+    print(f"{found}\n")
+    for line in [*filter(None, absences().values()), *wrong]:
+        print(f"* {line}")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

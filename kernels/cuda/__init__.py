@@ -49,12 +49,16 @@ __all__ = [
 
 
 def describe():
-    """Facts by name: devices, what blocks share on the first, or why there is none."""
+    """Facts by name: devices and the limits of the first, or why there is none."""
     reason = why_not()
     facts = {"devices": devices(), "why_not": reason}
     return facts if reason else {**facts, **limits()._asdict()}
 
 
 def compilations(dtypes):
-    """A name and a function to call for each kernel that may be compiled beforehand: none yet."""
+    """A name and a function to call for each kernel that may be compiled beforehand: none.
+
+    Kernels are made by functions, one for each tile and dtype, and Numba cannot keep such ones for
+    another process. Each process compiles those that it launches, when it does so first.
+    """
     return ()

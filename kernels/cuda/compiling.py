@@ -6,55 +6,60 @@ from itertools import product
 import numpy as np
 
 from ..plan import DenseOp, Plan
-from . import batch_sums, dense, examples, finite, gram, parameters, per_example
+from . import (
+    batch_sums,
+    dense,
+    dropout,
+    examples,
+    finite,
+    gram,
+    noise,
+    parameters,
+    per_example,
+    philox,
+)
 from .layout import Layout
 from .optimizers import N_CONSTANTS, RULES
 from .tiles import Tile, for_examples
 from .toolkit import H100
 
-# What the arguments of those names are; others are int64.
-_NUMBERS = {
-    "X", "Xa", "Xb", "a_activations", "a_deltas", "activations", "b_activations", "b_deltas",
-    "changes", "counts", "deltas", "example_losses", "example_norms", "gradient",
-    "leaving", "losses", "max_norms", "one", "out", "partials", "parts", "squares", "state", "sums",
-    "theta", "values", "weights", "y",
+# Of what type, as Numba writes it, arguments of these names are; {0} is the network's dtype.
+_NAMES = {
+    "{0}[::1]": {
+        "X", "Xa", "Xb", "a_activations", "a_deltas", "activations", "b_activations", "b_deltas",
+        "changes", "counts", "deltas", "example_losses", "example_norms", "gradient", "leaving",
+        "losses", "max_norms", "one", "out", "partials", "parts", "squares", "state", "sums",
+        "theta", "values", "weights", "y",
+    },
+    "float64[::1]": {"batch_losses", "batch_squares", "gradient_squares", "so_far"},
+    "int64[::1]": {"a_order", "b_order", "found", "labels", "order", "partners", "stopped"},
+    "int64[:, ::1]": {"layers", "table", "units"},
+    "boolean": {
+        "fresh", "last", "may_stop", "noisy", "of_squares", "only_norms", "per_layer", "squared",
+        "wants_delta", "wants_gradient", "wants_losses",
+    },
+    "float64": {"gamma", "scale"},
+    "{0}": {"deviation", "penalty"},
+    f"UniTuple({{0}}, {N_CONSTANTS})": {"k"},
+    "int64": {
+        "a_capacity", "a_first", "a_rows", "b_capacity", "b_first", "b_rows", "block_rows",
+        "blocks", "capacity", "clip", "columns", "count_step", "draw", "first", "first_example",
+        "first_row", "loss", "mode", "norm_columns", "number", "purpose", "rows", "seed", "size",
+        "step", "stream", "stride", "weight_step",
+    },
 }  # fmt: skip
-_IN_FLOAT64 = {"batch_losses", "batch_squares", "gradient_squares", "so_far"}
-_INTEGERS = {"a_order", "b_order", "found", "labels", "order", "stopped"}
-_TABLES = {"layers", "table", "units"}
-_FLAGS = {
-    "fresh", "last", "may_stop", "noisy", "of_squares", "only_norms", "per_layer", "squared",
-    "wants_delta", "wants_gradient", "wants_losses",
-}  # fmt: skip
-_FLOAT64 = {"gamma", "scale"}
-_NUMBER = {"deviation", "penalty"}
-
-
-def _type(name, dtype):
-    """The type of an argument, as Numba writes it."""
-    for names, kind in (
-        (_NUMBERS, f"{dtype}[::1]"),
-        (_IN_FLOAT64, "float64[::1]"),
-        (_INTEGERS, "int64[::1]"),
-        (_TABLES, "int64[:, ::1]"),
-        (_FLAGS, "boolean"),
-        (_FLOAT64, "float64"),
-        (_NUMBER, str(dtype)),
-        ({"k"}, f"UniTuple({dtype}, {N_CONSTANTS})"),
-    ):
-        if name in names:
-            return kind
-    return "int64"
+_TYPES = {name: kind for kind, names in _NAMES.items() for name in names}
 
 
 def signature(kernel, dtype):
     """The types of a kernel's arguments, for networks of `dtype`."""
     names = inspect.signature(kernel.py_func).parameters
-    return f"void({', '.join(_type(name, dtype) for name in names)})"
+    return f"void({', '.join(_TYPES[name].format(dtype) for name in names)})"
 
 
 _PARAMETERS = Tile(32, 32, 16), Tile(64, 64, 16)
 _LAYER = Tile(32, 64, 16)
+_DROPPING = {False: "", True: ", dropping"}
 
 
 def _tiles_of_examples(dtype):
@@ -69,9 +74,9 @@ def _tiles_of_examples(dtype):
 def kernels(dtype):
     """A name, the kernel, and the threads of a block, for each kernel for networks of `dtype`."""
     dtype = np.dtype(dtype)
-    for tile, width in sorted(set(_tiles_of_examples(dtype))):
-        name = f"examples, {tile.rows} x {tile.columns}, width {width}"
-        yield name, examples.examples_kernel(dtype, tile, width), tile.threads
+    for (tile, width), drops in product(sorted(set(_tiles_of_examples(dtype))), _DROPPING):
+        name = f"examples, {tile.rows} x {tile.columns}, width {width}{_DROPPING[drops]}"
+        yield name, examples.examples_kernel(dtype, tile, width, drops, drops), tile.threads
     for tile in _PARAMETERS:
         size, blocks = f"{tile.rows} x {tile.columns}", parameters.block_gradients_kernel
         yield f"block gradients, {size}", blocks(dtype, tile), tile.threads
@@ -80,7 +85,8 @@ def kernels(dtype):
         kind = f"{name}, {slots} state arrays{', centered' * centered}"
         kernel = parameters.parameters_kernel(dtype, tile, rule)
         yield f"parameters, {tile.rows} x {tile.columns}, {kind}", kernel, tile.threads
-    yield "forward", dense.forward_kernel(dtype, _LAYER), _LAYER.threads
+    for drops, kind in _DROPPING.items():
+        yield f"forward{kind}", dense.forward_kernel(dtype, _LAYER, drops=drops), _LAYER.threads
     yield "change along", dense.forward_kernel(dtype, _LAYER, activated=False), _LAYER.threads
     yield "backward", dense.backward_kernel(dtype, _LAYER), _LAYER.threads
     yield "loss", dense.loss_kernel(dtype), dense.LOSS_THREADS
@@ -91,4 +97,9 @@ def kernels(dtype):
     yield "batch sums", batch_sums.batch_sums_kernel, batch_sums.THREADS
     yield "block squares", batch_sums.block_squares_kernel(dtype), batch_sums.THREADS
     yield "gradient squares", batch_sums.gradient_squares_kernel, batch_sums.THREADS
+    yield "masks of examples", dropout.drop_examples_kernel, dropout.THREADS
     yield "finite", finite.find_kernel, finite.THREADS
+    yield "noise", noise._fill, noise._THREADS
+    if dtype == np.float64:  # what these draw is the same for all networks
+        yield "uniform", philox._fill_uniform, philox._THREADS
+        yield "permutation", philox._fill_partners, philox._THREADS

@@ -10,10 +10,12 @@ from functools import cache
 import numpy as np
 
 from .activations import activate
+from .dropout import drop
 from .elementary import flush
 from .lanes import lanes_of
 from .layout import (
     ACTIVATION,
+    DROPPED,
     ENTERING,
     ENTERING_STRIDE,
     GROUP,
@@ -47,20 +49,34 @@ def _activate4(number, z, columns):
     )
 
 
-@function
-def activate_tile(number, z, columns, leaving, deltas, place, stride, rows, keeps, wants_delta):
+@cache
+def activate_tile(drops):
     """Activations in place of z; they and their derivatives are left at `place` if wanted.
 
-    The loop over the first `rows` is one, since the code of all activations is much.
+    If any layer `drops`, they are masked for the one behind; `who`: (order, position of the first
+    row, first column, masks), see `dropout.drop`.  The loop over the first `rows` is one, since the
+    code of all activations is much.
     """
-    for r in range(min(rows, GROUP)):
-        value, slope = _activate4(number, row_of(z, r), columns)
-        z = with_row(z, r, value)
-        if keeps:
-            store4(leaving, place + r * stride, value)
-        if wants_delta:
-            store4(deltas, place + r * stride, slope)
-    return z
+
+    @function
+    def run(
+        layers, number, z, columns, leaving, deltas, place, stride, rows, keeps, wants_delta, who
+    ):  # fmt: skip
+        order, position, column, masks = who
+        activation, behind = layers[number, ACTIVATION], number + 1
+        for r in range(min(rows, GROUP)):
+            value, slope = _activate4(activation, row_of(z, r), columns)
+            if drops and behind < layers.shape[0] and layers[behind, DROPPED] > 0:
+                example = order[position + r]
+                value, slope = drop(layers, behind, value, slope, example, column, masks)
+            z = with_row(z, r, value)
+            if keeps:
+                store4(leaving, place + r * stride, value)
+            if wants_delta:
+                store4(deltas, place + r * stride, slope)
+        return z
+
+    return run
 
 
 @function
@@ -154,18 +170,20 @@ def examples_of(threads, depth, width):
 
 
 @cache
-def forward(tile, from_below):
-    """``z = a @ weight + bias`` for the results of a thread, from X or, by the source, from below.
+def forward(tile, from_examples, from_below):
+    """``z = a @ weight + bias`` for the results of a thread, by one source of terms or the other.
 
-    `slices` is room for the terms of X, `below` that of the source; there `b` is for the weights.
+    `slices` is room for the terms of examples, `below` for others; there `b` is for the weights.
     """
     rows = rows_of(tile.threads, tile.depth, tile.columns)
-    of_first = product(tile, examples_of(tile.threads, tile.depth, tile.rows), rows)
+    of_examples = product(tile, from_examples, rows)
     of_others = product(tile, from_below, rows)
     groups = tile.columns // GROUP
 
     @function
-    def run(layers, number, theta, slices, X, chosen, below, below_of, b, column, busy):
+    def run(
+        layers, number, theta, are_examples, slices, examples, below, below_of, b, column, busy
+    ):  # fmt: skip
         inputs, stride = layers[number, INPUTS], layers[number, STRIDE]
         start = layers[number, WEIGHTS]
         bias = four(splat(0.0, theta))
@@ -173,8 +191,8 @@ def forward(tile, from_below):
             own = column + cuda.threadIdx.x % groups * GROUP
             bias = load4(theta, start + inputs * stride + own)
         weights, z = (theta, start, stride, column), sixteen(bias)
-        if number == 0:
-            z = of_first(z, slices, (X, inputs, chosen), b, weights, inputs, busy)
+        if are_examples:
+            z = of_examples(z, slices, examples, b, weights, inputs, busy)
         else:
             z = of_others(z, below, below_of, b, weights, inputs, busy)
         return z
@@ -202,10 +220,11 @@ def backward(tile, from_above):
 
 
 @cache
-def forward_kernel(dtype, tile, activated=True):
+def forward_kernel(dtype, tile, activated=True, drops=False):
     """A kernel that takes examples through one layer: a block for each tile of the outputs.
 
-    It reads `activations` and writes `leaving`; if not `activated`, it leaves z there.
+    It reads `activations` and writes `leaving`; if not `activated`, it leaves z there. What leaves
+    is masked only if any layer `drops`.
     """
     real, examples, columns = dtype.type, tile.rows, tile.columns
     groups, a_size, b_size = (
@@ -213,13 +232,14 @@ def forward_kernel(dtype, tile, activated=True):
         2 * tile.depth * tile.a_step,
         2 * tile.depth * tile.b_step,
     )
-    run = forward(tile, columns_of(tile.threads, tile.depth, tile.rows))
-    choose_rows = choose(examples)
+    sizes = tile.threads, tile.depth, tile.rows
+    run = forward(tile, examples_of(*sizes), columns_of(*sizes))
+    choose_rows, activate_results = choose(examples), activate_tile(drops)
 
     @kernel(threads=tile.threads)
     def forward_layer(
         stopped, layers, number, theta, X, order, counts, count_step, activations, leaving,
-        deltas, capacity, first, rows, wants_delta,
+        deltas, capacity, first, rows, wants_delta, step, draw, first_example,
     ):  # fmt: skip
         a = shared_array(a_size, real)
         b = shared_array(b_size, real)
@@ -232,18 +252,19 @@ def forward_kernel(dtype, tile, activated=True):
         outputs, stride = layers[number, OUTPUTS], layers[number, STRIDE]
         busy = row < rows and column < outputs
         choose_rows(chosen, order, first + first_row, rows - first_row, counts, count_step)
-        below = layers[number, ENTERING] * capacity, layers[number, ENTERING_STRIDE]
+        of_X, below = layers[number, ENTERING] < 0, layers[number, ENTERING] * capacity
         z = run(
-            layers, number, theta, a, X, chosen, a,
-            (activations, below[0], below[1], first_row, rows), b, first_column, busy,
+            layers, number, theta, of_X, a, (X, layers[number, INPUTS], chosen), a,
+            (activations, below, layers[number, ENTERING_STRIDE], first_row, rows), b,
+            first_column, busy,
         )  # fmt: skip
         place = layers[number, LEAVING] * capacity + row * stride + column
         if busy and not activated:
             store_rows(leaving, place, stride, z, rows - row)
         elif busy:
-            activate_tile(
-                layers[number, ACTIVATION], z, outputs - column, leaving, deltas, place, stride,
-                rows - row, True, wants_delta,
+            activate_results(
+                layers, number, z, outputs - column, leaving, deltas, place, stride, rows - row,
+                True, wants_delta, (order, first + row, column, (step, draw, first_example)),
             )  # fmt: skip
 
     return forward_layer

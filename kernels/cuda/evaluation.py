@@ -24,9 +24,11 @@ _kept = threading.local()
 
 def _session(plan):
     """A session, the same one again if this thread has asked before: it has its memory already."""
-    if not hasattr(_kept, "session"):
-        _kept.session = lru_cache(maxsize=4)(Session)
-    return _kept.session(plan)
+    if not hasattr(_kept, "session"):  # whether a plan drops makes it no other plan
+        _kept.session = lru_cache(maxsize=4)(lambda plan, dropping: Session(plan))
+    session = _kept.session(plan, plan.dropping)
+    session.take_masks_of(plan)
+    return session
 
 
 def _bound(plan, theta, X, y, weights=None, order=None, rows=None):
@@ -78,7 +80,7 @@ def losses(plan, theta, X, y):
 
 def gradient_norms(plan, theta, X, y, per_layer=False):
     """Norm of each example's gradient, (N,), or of its part in each layer, (N, L)."""
-    columns = len(plan.layers) if per_layer else 1
+    columns = len(plan.parametric) if per_layer else 1
     out = np.empty((len(X), columns), plan.dtype)
     if len(X):
         session = _bound(plan, theta, X, y)
@@ -139,7 +141,7 @@ def _each_gradient(plan, theta, X, y, order, out):
     gradients = empty(min(most, session.capacity, len(out)) * plan.size, plan.dtype)
     for first, rows in _parts(session, len(out), most):
         session.sweep_examples(WITH_DELTAS, first, rows)
-        example_gradients_kernel[(rows, len(plan.layers)), per_example.THREADS](
+        example_gradients_kernel[(rows, len(plan.parametric)), per_example.THREADS](
             session.layers, session.X, session.order, session.activations, session.deltas,
             gradients, plan.size, session.capacity, first, rows,
         )  # fmt: skip
@@ -171,7 +173,7 @@ def value_and_gradient(plan, theta, X, y, weights, scale):
 
 def clipped_gradient(plan, theta, X, y, weights, scale, clip):
     """``scale * sum_i weights_i clip(g_i)``, (P,), and norms before clipping, (N,) or (N, L)."""
-    shape = len(X), len(plan.layers) if clip.per_layer else 1
+    shape = len(X), len(plan.parametric) if clip.per_layer else 1
     norms = to_device(np.zeros(shape[0] * shape[1], plan.dtype))
     _, gradient = _sum(plan, theta, X, y, weights, scale, clip=clip, norms=norms)
     norms = norms.copy_to_host().reshape(shape)
@@ -202,7 +204,7 @@ def _gram(plan, theta, a, b, a_order, b_order):
     out = np.empty((len(a_order), len(b_order)), plan.dtype)
     if not out.size:
         return out
-    rows = _KEPT_ELEMENTS // (plan.inputs + 2 * sum(op.outputs for op in plan.layers))
+    rows = _KEPT_ELEMENTS // (plan.inputs + 2 * sum(op.outputs for op in plan.parametric))
     rows = (
         max(1, min(rows, _KEPT_ROWS) // plan.outputs) * plan.outputs
     )  # all outputs of an example stay together

@@ -14,35 +14,42 @@ from .dense import (
     backward,
     choose,
     coefficient_of,
+    examples_of,
     forward,
     load_rows,
     store_rows,
     times,
 )
 from .lanes import lanes_of
-from .layout import ACTIVATION, GROUP, INPUTS, LEAVING, OUTPUTS, STRIDE
+from .layout import ENTERING, ENTERING_STRIDE, GROUP, INPUTS, LEAVING, OUTPUTS, STRIDE
 from .loss_and_delta import loss_and_delta
-from .tiles import resident, store_column
+from .tiles import columns_of, resident, store_column
 from .toolkit import cuda, kernel, shared_array
 
 ONLY_OUTPUTS, ONLY_LOSSES, WITH_DELTAS = range(3)  # how far a sweep goes
 
 
 @cache
-def examples_kernel(dtype, tile, width):
-    """The kernel for networks whose layers are not wider than `width`."""
+def examples_kernel(dtype, tile, width, drops=False, drops_examples=False):
+    """The kernel for networks whose layers are not wider than `width`.
+
+    What leaves a layer is masked only if any layer `drops`; if one `drops_examples`, these stand in
+    the workspace.
+    """
     real, examples, columns, threads = dtype.type, tile.rows, tile.columns, tile.threads
-    groups, step = columns // GROUP, tile.a_step
+    groups, a_step = columns // GROUP, tile.a_step
     a_size, b_size = 2 * tile.depth * tile.a_step, 2 * tile.depth * tile.b_step
-    half = width * step
+    half = width * a_step
     both = 2 * half
-    forward_tile, backward_tile = forward(tile, resident(step)), backward(tile, resident(step))
+    source = columns_of if drops_examples else examples_of
+    forward_tile = forward(tile, source(threads, tile.depth, examples), resident(a_step))
+    backward_tile, activate_results = backward(tile, resident(a_step)), activate_tile(drops)
     lanes, choose_rows, leave_loss = lanes_of(dtype), choose(examples), loss_and_delta(dtype)
 
     @kernel(threads=threads)
     def sweep(
         mode, stopped, layers, theta, X, order, counts, count_step, loss, labels, y, scale,
-        activations, deltas, losses, capacity, first, rows,
+        activations, deltas, losses, capacity, first, rows, step, draw, first_example,
     ):  # fmt: skip
         a = shared_array(a_size, real)
         b = shared_array(b_size, real)
@@ -64,17 +71,24 @@ def examples_kernel(dtype, tile, width):
             for first_column in range(0, outputs, columns):
                 column = first_column + own
                 busy = here > 0 and column < outputs
+                if drops_examples:
+                    place = layers[number, ENTERING] * capacity
+                    entering = activations, place, layers[number, ENTERING_STRIDE], base, rows
+                else:
+                    entering = X, layers[number, INPUTS], chosen
                 z = forward_tile(
-                    layers, number, theta, a, X, chosen, kept, below, b, first_column, busy
-                )
+                    layers, number, theta, number == 0, a, entering, kept, below, b,
+                    first_column, busy,
+                )  # fmt: skip
                 if busy:
-                    value = activate_tile(
-                        layers[number, ACTIVATION], z, outputs - column, activations, deltas,
+                    value = activate_results(
+                        layers, number, z, outputs - column, activations, deltas,
                         layers[number, LEAVING] * capacity + (base + row) * stride + column,
                         stride, here, wants_delta or (mode == ONLY_OUTPUTS and number == last),
                         wants_delta,
+                        (order, first + base + row, column, (step, draw, first_example)),
                     )  # fmt: skip
-                    store_column(kept, out + column * step + row, step, value)
+                    store_column(kept, out + column * a_step + row, a_step, value)
         if mode == ONLY_OUTPUTS:
             return
 
@@ -86,7 +100,7 @@ def examples_kernel(dtype, tile, width):
             position = first + base + i if busy else first
             weight = counts[order[position] * count_step]
             result = leave_loss(
-                loss, kept, out + i, step, deltas,
+                loss, kept, out + i, a_step, deltas,
                 layers[last, LEAVING] * capacity + (base + i) * stride, outputs, labels, y,
                 order[position], position % outputs, weight, coefficient_of(scale, weight),
                 wants_delta, busy, shared,
@@ -107,7 +121,7 @@ def examples_kernel(dtype, tile, width):
                     place = layers[number - 1, LEAVING] * capacity + (base + row) * stride + column
                     slope = load_rows(deltas, place, stride, here)
                     delta = times(slope, by_output)
-                    store_column(kept, out + column * step + row, step, delta)
+                    store_column(kept, out + column * a_step + row, a_step, delta)
                     store_rows(deltas, place, stride, delta, here)
 
     return sweep

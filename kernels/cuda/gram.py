@@ -77,7 +77,7 @@ def gram_kernel(dtype, tile):
         result = zeros
         for number in range(layers.shape[0]):
             inputs, below = layers[number, INPUTS], layers[number, ENTERING_STRIDE]
-            if number == 0:
+            if layers[number, ENTERING] < 0:
                 of_a, of_b = (Xa, inputs, a_chosen), (Xb, inputs, b_chosen)
                 entering = of_examples(ones, a, of_a, b, of_b, inputs, busy)
             else:

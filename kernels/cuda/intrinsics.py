@@ -9,7 +9,12 @@ import itertools
 
 from llvmlite import ir
 from numba import cuda, typeof, types
+from numba.cuda import dispatcher
 from numba.cuda.extending import intrinsic
+from numba.extending import overload
+
+# A warning says that so few blocks as a small batch makes are a mistake.
+dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 _IS_PACKAGE = cuda.implementation == "NVIDIA"  # numba-cuda, not what Numba itself brings
 _REGISTERS = 65536  # of a block, on all devices
@@ -34,6 +39,19 @@ def function(function):
     It becomes part of them, for else what it returns would go through memory.
     """
     return cuda.jit(device=True, **{"forceinline" if _IS_PACKAGE else "inline": True})(function)
+
+
+def _of_two(builtin, result):
+    """Let kernels have a builtin of two integers: Numba 0.68 has it only of any number of them."""
+
+    @overload(builtin, target="cuda")
+    def typed(x, y):
+        return result if isinstance(x, types.Integer) and isinstance(y, types.Integer) else None
+
+
+if not _IS_PACKAGE:  # whose kernels cannot take any number of arguments
+    _of_two(min, lambda x, y: x if x < y else y)
+    _of_two(max, lambda x, y: x if x > y else y)
 
 
 # --- arithmetic ---------------------------------------------------------------------------

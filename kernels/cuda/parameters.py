@@ -10,7 +10,6 @@ from functools import cache
 
 from .dense import load_rows, store_rows
 from .layout import (
-    BLOCK,
     COLUMN,
     ENTERING,
     ENTERING_STRIDE,
@@ -122,7 +121,8 @@ def _gradient(tile):
         examples = X, order, counts, count_step, position
         activations_below = activations, layers[number, ENTERING] * capacity + row * below, below
         inputs = layers[number, INPUTS]
-        enters = number == 0, examples, activations_below, inputs, first_row, squared
+        is_X = layers[number, ENTERING] < 0
+        enters = is_X, examples, activations_below, inputs, first_row, squared
         place = layers[number, LEAVING] * capacity + row * stride
         return outer(g, a, enters, b, (deltas, place, stride, first_column), rows, busy)
 
@@ -141,7 +141,7 @@ def block_gradients_kernel(dtype, tile):
     @kernel(threads=tile.threads)
     def block_gradients(
         stopped, layers, units, X, order, counts, count_step, activations, deltas, partials,
-        size, capacity, first, rows, squared,
+        size, capacity, first, rows, block_rows, squared,
     ):  # fmt: skip
         a = shared_array(a_size, real)
         b = shared_array(b_size, real)
@@ -153,11 +153,11 @@ def block_gradients_kernel(dtype, tile):
         column = first_column + cuda.threadIdx.x % groups * GROUP
         stride, here = layers[number, STRIDE], layers[number, INPUTS] + 1 - row
         busy = here > 0 and column < stride
-        start = block * BLOCK
+        start = block * block_rows
         zeros = sixteen(four(splat(0.0, deltas)))
         g = sum_examples(
             zeros, layers, number, first_row, first_column, a, b, X, order, counts, count_step,
-            activations, deltas, capacity, first + start, start, min(BLOCK, rows - start),
+            activations, deltas, capacity, first + start, start, min(block_rows, rows - start),
             squared, busy,
         )  # fmt: skip
         if busy:

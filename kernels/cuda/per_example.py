@@ -94,7 +94,7 @@ def weigh_kernel(dtype):
         for number in range(n_layers):
             inputs, outputs = layers[number, INPUTS], layers[number, OUTPUTS]
             place = layers[number, LEAVING] * capacity + row * layers[number, STRIDE]
-            if number == 0:  # of X, an example of weight 0 has zeros
+            if layers[number, ENTERING] < 0:  # of X, an example of weight 0 has zeros
                 columns = inputs if weight != 0 else 0
                 part = squared_norm(X, example * inputs, columns, shared)
             else:
@@ -145,13 +145,13 @@ def example_gradients_kernel(
     inputs, outputs = layers[number, INPUTS], layers[number, OUTPUTS]
     delta = layers[number, LEAVING] * capacity + row * layers[number, STRIDE]
     a = layers[number, ENTERING] * capacity + row * layers[number, ENTERING_STRIDE]
-    x = order[first + row] * inputs
+    is_X, x = layers[number, ENTERING] < 0, order[first + row] * inputs
     start = row * size + layers[number, FLAT]
     for i in range(cuda.threadIdx.x, (inputs + 1) * outputs, THREADS):
         k, j = i // outputs, i % outputs
         value = deltas[delta + j]
         if k < inputs:
-            value = mul(X[x + k] if number == 0 else activations[a + k], value)
+            value = mul(X[x + k] if is_X else activations[a + k], value)
         out[start + i] = value
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import loss_functions, per_example, tiles
+from . import dropout, loss_functions, per_example, tiles
 from .activations import NAMES
 from .batch_sums import (
     THREADS,
@@ -14,12 +14,14 @@ from .batch_sums import (
     gradient_squares_kernel,
 )
 from .dense import LOSS_THREADS, backward_kernel, forward_kernel, loss_kernel
+from .dropout import drop_examples_kernel
 from .examples import ONLY_LOSSES, ONLY_OUTPUTS, WITH_DELTAS, examples_kernel
 from .lanes import lanes_of
-from .layout import BLOCK, BLOCKED_PARAMETERS, GROUP, INPUTS, OUTPUTS, Layout, round_up
+from .layout import ENTERING_STRIDE, GROUP, INPUTS, OUTPUTS, Layout, round_up
 from .optimizers import N_CONSTANTS, rule_of
 from .parameters import block_gradients_kernel, parameters_kernel
 from .per_example import AUTOMATIC, HARD, weigh_kernel
+from .philox import bits_of
 from .toolkit import as_device_array, empty, is_device_array, limits, to_device
 
 _CHUNK_ELEMENTS = 1 << 28  # activations kept between the two sweeps: 1 GiB of float32
@@ -40,7 +42,7 @@ class Update(NamedTuple):
     """What a step's update needs, worked out beforehand; numbers are of the network's dtype."""
 
     constants: tuple  # of the rule
-    step: int = 0  # which noise is added
+    step: int = 0  # which noise is added, and which masks are drawn
     seed: int = 0
     penalty: Any = 0.0  # on large weights, times the scale
     deviation: Any = 0.0  # of the noise
@@ -81,10 +83,15 @@ class Session:
         self.capacity, self._partials = 0, self._nothing
         self._norm_columns, self._square_blocks = 0, None
         self._example_losses = self._example_norms = None
+        self.take_masks_of(plan)
         self.treat_each_as_it_is()
 
     def _zeros(self, size):
         return to_device(np.zeros(size, self.layout.dtype))
+
+    def take_masks_of(self, plan):
+        """Let masks be those of `plan`, which may differ in draw and first row."""
+        self._draw, self._first_example = bits_of(plan.draw), plan.first_row
 
     # --- data and memory ------------------------------------------------------------------
 
@@ -96,17 +103,14 @@ class Session:
         """
         layout = self.layout
         self.chunk = max(_CHUNK_ELEMENTS // layout.width // GROUP * GROUP, GROUP)
-        self.blocked = False
-        if batch_size is not None:
-            few = min(BLOCKED_PARAMETERS, BLOCK * batch_size)
-            self.blocked = batch_size > BLOCK and layout.plan.size <= few
-        if self.blocked:
-            blocks = min(self.chunk // BLOCK, _PARTIALS_ELEMENTS // layout.parameters)
-            self.chunk = max(blocks, 1) * BLOCK
+        self.block = 0 if batch_size is None else layout.plan.block(batch_size)
+        if self.block:
+            blocks = min(self.chunk // self.block, _PARTIALS_ELEMENTS // layout.parameters)
+            self.chunk = max(blocks, 1) * self.block
         rows = min(round_up(max(rows, 1), GROUP), self.chunk)
         if rows > self.capacity:
             self._make_room(rows)
-        size = _blocks(rows, BLOCK) * layout.parameters if self.blocked else 0
+        size = _blocks(rows, self.block) * layout.parameters if self.block else 0
         if size > self._partials.size:
             self._partials = empty(size, layout.dtype)
 
@@ -187,24 +191,30 @@ class Session:
 
     # --- the sweeps -----------------------------------------------------------------------
 
-    def sweep_examples(self, how_far, first, rows, scale=1.0):
+    def sweep_examples(self, how_far, first, rows, scale=1.0, step=0):
         """Take `rows` examples, from position `first` of the order, through all layers and back."""
-        dtype, tile, workspace = self.layout.dtype, self.tile, (self.capacity, first, rows)
-        data = self.order, self._counts, self._weight_step
+        layout, tile, workspace = self.layout, self.tile, (self.capacity, first, rows)
+        dtype, data = layout.dtype, (self.order, self._counts, self._weight_step)
+        masks = step, self._draw, self._first_example
         wants_delta = how_far == WITH_DELTAS
+        if layout.drops_examples:
+            threads = rows * int(layout.layers[0, ENTERING_STRIDE]) // GROUP
+            drop_examples_kernel[_blocks(threads, dropout.THREADS), dropout.THREADS](
+                self.stopped, self.layers, self.X, *data, self.activations, *workspace, *masks
+            )
         if self.width:
-            kernel = examples_kernel(dtype, tile, self.width)
+            kernel = examples_kernel(dtype, tile, self.width, layout.drops, layout.drops_examples)
             kernel[_blocks(rows, tile.rows), tile.threads](
                 how_far, self.stopped, self.layers, self.theta, self.X, *data, self.loss,
                 self._labels, self._targets, float(scale), self.activations, self.deltas,
-                self.losses, *workspace,
+                self.losses, *workspace, *masks,
             )  # fmt: skip
             return
-        kernel = forward_kernel(dtype, tile)
-        for number in range(len(self.layout.layers)):
+        kernel = forward_kernel(dtype, tile, drops=layout.drops)
+        for number in range(len(layout.layers)):
             kernel[self._grid(rows, number, OUTPUTS), tile.threads](
                 self.stopped, self.layers, number, self.theta, self.X, *data, self.activations,
-                self.activations, self.deltas, *workspace, wants_delta,
+                self.activations, self.deltas, *workspace, wants_delta, *masks,
             )  # fmt: skip
         if how_far == ONLY_OUTPUTS:
             return
@@ -216,7 +226,7 @@ class Session:
         if how_far == ONLY_LOSSES:
             return
         kernel = backward_kernel(dtype, tile)
-        for number in range(len(self.layout.layers) - 1, 0, -1):
+        for number in range(len(layout.layers) - 1, 0, -1):
             kernel[self._grid(rows, number, INPUTS), tile.threads](
                 self.stopped, self.layers, number, self.theta, self.deltas, self.capacity, rows
             )
@@ -232,7 +242,7 @@ class Session:
             kernel[self._grid(rows, number, OUTPUTS), self.tile.threads](
                 self.stopped, self.layers, number, direction, self.X, self.order, self._counts,
                 self._weight_step, self.activations, out, self.deltas, self.capacity, first, rows,
-                False,
+                False, 0, 0, 0,
             )  # fmt: skip
 
     def weigh(self, first, rows, scale=1.0, only_norms=False):
@@ -259,11 +269,11 @@ class Session:
         """Sum gradients, and with the last chunk update theta and slots."""
         dtype, tile, blocks = self.layout.dtype, self.update_tile, 0
         data = self.X, self.order, self._counts, self._weight_step, self.activations, self.deltas
-        if self.blocked and rows:
-            blocks = _blocks(rows, BLOCK)
+        if self.block and rows:
+            blocks = _blocks(rows, self.block)
             block_gradients_kernel(dtype, tile)[(blocks, self._n_units), tile.threads](
                 self.stopped, self.layers, self.units, *data, self._partials,
-                self.layout.parameters, self.capacity, first, rows, self._squared,
+                self.layout.parameters, self.capacity, first, rows, self.block, self._squared,
             )  # fmt: skip
         parameters_kernel(dtype, tile, self.rule)[self._n_units, tile.threads](
             self.stopped, self.layers, self.units, *data, self._partials, self.theta, self.slots,
@@ -284,7 +294,8 @@ class Session:
             rows, fresh = min(self.chunk, stop - first), first == start
             last = first + rows == stop
             if rows:
-                self.sweep_examples(WITH_DELTAS, first, rows, 1.0 if self._per_example else scale)
+                own = 1.0 if self._per_example else scale
+                self.sweep_examples(WITH_DELTAS, first, rows, own, update.step)
                 if self._per_example:
                     self.weigh(first, rows, scale)
             self._sum_batch(sums, number, rows, fresh, last)

@@ -10,127 +10,47 @@ each is rounded as written. The compiler would make one fma of a product and a s
 written with ``*`` and ``+``, and so change their bits.
 """
 
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numba
 import numpy as np
 from numba import config
+from numba.cuda.cudadrv.driver import CudaAPIError
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
-    from .simulated import (
-        absolute,
-        add,
-        as_bits,
-        by_dtype,
-        copysign,
-        cuda,
-        div,
-        fma,
-        from_bits,
-        function,
-        kernel,
-        lanes,
-        load4,
-        maximum,
-        minimum,
-        mul,
-        polynomial,
-        select,
-        shared_array,
-        splat,
-        sqrt,
-        store4,
-        sub,
-        to_float,
-    )
+    from . import simulated as operations
 else:
-    from numba import cuda
+    from . import intrinsics as operations
 
-    from .intrinsics import (
-        absolute,
-        add,
-        as_bits,
-        by_dtype,
-        copysign,
-        div,
-        fma,
-        from_bits,
-        function,
-        kernel,
-        lanes,
-        load4,
-        maximum,
-        minimum,
-        mul,
-        polynomial,
-        select,
-        shared_array,
-        splat,
-        sqrt,
-        store4,
-        sub,
-        to_float,
-    )
-
-__all__ = [
-    "SIMULATED",
-    "Limits",
-    "absolute",
-    "add",
-    "as_bits",
-    "as_device_array",
-    "by_dtype",
-    "copysign",
-    "cuda",
-    "devices",
-    "div",
-    "empty",
-    "fma",
-    "from_bits",
-    "function",
-    "is_device_array",
-    "kernel",
-    "lanes",
-    "limits",
-    "load4",
-    "maximum",
-    "minimum",
-    "mul",
-    "on_host",
-    "polynomial",
-    "select",
-    "shared_array",
-    "splat",
-    "sqrt",
-    "store4",
-    "sub",
-    "to_device",
-    "to_float",
-    "why_not",
-]
-
+cuda, kernel, function = operations.cuda, operations.kernel, operations.function
+add, sub, mul = operations.add, operations.sub, operations.mul
+fma, div = operations.fma, operations.div
+sqrt, maximum, minimum = operations.sqrt, operations.maximum, operations.minimum
+select, absolute, copysign = operations.select, operations.absolute, operations.copysign
+polynomial, splat, by_dtype = operations.polynomial, operations.splat, operations.by_dtype
+lanes, as_bits = operations.lanes, operations.as_bits
+from_bits, to_float = operations.from_bits, operations.to_float
+shared_array, load4, store4 = operations.shared_array, operations.load4, operations.store4
 on_host = numba.njit  # compile a loop for the host
+
+_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
 
 class Limits(NamedTuple):
-    """What blocks of threads share on a device."""
+    """What tiles are chosen by, see `tiles`."""
 
     shared_memory: int  # bytes of a block, unless it asks for more when it is launched
-    shared_memory_opt_in: int  # bytes of a block that does
-    shared_memory_of_multiprocessor: int
-    registers: int  # of 32 bits, of a block
-    registers_of_multiprocessor: int
-    threads_of_multiprocessor: int
     multiprocessors: int
 
 
 # NVIDIA H100 Tensor Core GPU Architecture (2022), and appendix "Compute Capabilities" of the CUDA
 # C++ Programming Guide, 9.0: what the simulator simulates.
-H100 = Limits(49152, 232448, 233472, 65536, 65536, 2048, 132)
+H100 = Limits(49152, 132)
 
 
 def limits():
@@ -138,15 +58,7 @@ def limits():
     if SIMULATED:
         return H100
     device = cuda.get_current_device()
-    return Limits(
-        device.MAX_SHARED_MEMORY_PER_BLOCK,
-        device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
-        device.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR,
-        device.MAX_REGISTERS_PER_BLOCK,
-        device.MAX_REGISTERS_PER_MULTIPROCESSOR,
-        device.MAX_THREADS_PER_MULTI_PROCESSOR,
-        device.MULTIPROCESSOR_COUNT,
-    )
+    return Limits(device.MAX_SHARED_MEMORY_PER_BLOCK, device.MULTIPROCESSOR_COUNT)
 
 
 def why_not():
@@ -176,12 +88,29 @@ def _describe(device):
 
 def to_device(array):
     """A copy of a host's `array` in the memory of the device, in C order."""
-    return cuda.to_device(np.ascontiguousarray(array))
+    with _room_for(array.nbytes):
+        return cuda.to_device(np.ascontiguousarray(array))
 
 
 def empty(shape, dtype):
     """Memory of the device that holds anything."""
-    return cuda.device_array(shape, np.dtype(dtype))
+    dtype = np.dtype(dtype)
+    with _room_for(int(np.prod(shape)) * dtype.itemsize):
+        return cuda.device_array(shape, dtype)
+
+
+@contextmanager
+def _room_for(size):
+    """Raise a MemoryError if the device has not so many bytes."""
+    try:
+        yield
+    except CudaAPIError as error:
+        if int(error.code) != _OUT_OF_MEMORY:
+            raise
+        raise MemoryError(
+            f"the CUDA device has no room for {size:,} bytes more: give fewer examples at a time, "
+            "to fit as batches="
+        ) from error
 
 
 def is_device_array(value):
