@@ -3,23 +3,25 @@
 import numpy as np
 import pytest
 
+from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, cuda
 from fastbatch.kernels.cuda.toolkit import to_device
 from fastbatch.kernels.plan import Batches
 from fastbatch.optimizers import SGD, Adam, RMSprop
-from fastbatch.verification import DTYPES, Case
+from fastbatch.verification import DROPOUT, DTYPES, Case
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 CASE = Case("twin", (3, 6, 2), ("tanh", "identity"), "cross_entropy", 23)
+MASKED = Case("masked", (3, 3, 6, 6, 2), (DROPOUT, "tanh", DROPOUT, "identity"), "huber", 23)
 
 
 CENTERED = RMSprop(0.01, momentum=0.9, centered=True)  # with three state arrays
 
 
-def start(optimizer=CENTERED, dtype="float32", kernels=cuda, **options):
-    theta, X, y, weights = CASE.data(dtype)
+def start(optimizer=CENTERED, dtype="float32", kernels=cuda, case=CASE, **options):
+    theta, X, y, weights = case.data(dtype)
     options = {"batch_size": 5, **options}
-    training = kernels.Training(CASE.plan(dtype), optimizer, X, y, weights, **options)
+    training = kernels.Training(case.plan(dtype), optimizer, X, y, weights, **options)
     training.theta = theta
     return training
 
@@ -69,11 +71,15 @@ def test_a_step_whose_loss_is_not_finite_is_not_taken_nor_any_after_it(dtype):
 
 
 def test_a_snapshot_brings_all_back():
-    training = start(monitor=("losses", "gradient_norms", "noise_scale"))
+    def sampler(training):  # which cannot be asked again later
+        return Batches(np.roll(np.arange(23), training.step))
+
+    training = start(sampler=sampler, monitor=("losses", "gradient_norms", "noise_scale"))
     training.advance(np.full(2, 0.01))
     snapshot, before = training.snapshot(), state(training)
     losses, norms = training.example_losses, training.example_norms
     epoch(training)
+    training.advance(np.full(1, 0.01))
     after = state(training)
     training.restore(snapshot)
     assert state(training) == before
@@ -82,11 +88,13 @@ def test_a_snapshot_brings_all_back():
     assert np.isnan(losses).any()
     assert not np.isnan(losses).all()
     epoch(training)
+    training.advance(np.full(1, 0.01))
     assert state(training) == after
 
 
-def test_it_goes_on_from_parameters_slots_and_counters():
-    training, resumed = start(), start()
+@pytest.mark.parametrize("case", [CASE, MASKED])
+def test_it_goes_on_from_parameters_slots_and_counters(case):
+    training, resumed = start(case=case), start(case=case)
     training.advance(np.full(3, 0.01))
     for name in ("theta", "slots", "step", "epoch", "batch", "loss_sum", "weight_sum"):
         setattr(resumed, name, getattr(training, name))
@@ -125,7 +133,8 @@ def test_batches_may_be_empty_and_larger_than_planned():
     def sampler(training):
         return Batches(rows.copy(), starts, weights, np.ones(23))
 
-    ours, theirs = (start(kernels=k, sampler=sampler, scale="sum") for k in (cuda, cpu))
+    options = {"sampler": sampler, "scale": "sum", "l2": 0.5}
+    ours, theirs = (start(kernels=k, **options) for k in (cuda, cpu))
     for training in ours, theirs:
         assert training.advance(np.full(9, 0.01)) == 5
         np.testing.assert_array_equal(training.probabilities, np.ones(23))
@@ -133,15 +142,23 @@ def test_batches_may_be_empty_and_larger_than_planned():
 
 
 @each_dtype
-@pytest.mark.parametrize("options", [{}, {"monitor": ("losses", "gradient_norms")}])
-def test_rows_of_weight_0_count_for_nothing_whatever_they_hold(options, dtype):
-    theta, X, y, weights = CASE.data(dtype)
+@pytest.mark.parametrize("case", [CASE, MASKED])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"monitor": ("losses", "gradient_norms")},
+        {"clip": PerExampleClip(0.5, automatic=True)},
+    ],
+)
+def test_rows_of_weight_0_count_for_nothing_whatever_they_hold(options, case, dtype):
+    theta, X, y, weights = case.data(dtype)
     found = []
     for junk in (False, True):
         if junk:
-            X[weights == 0], y[weights == 0] = np.nan, 2**62
+            X[weights == 0], y[weights == 0] = np.nan, 2**40
         training = cuda.Training(
-            CASE.plan(dtype), Adam(0.01), X, y, weights, batch_size=5, **options
+            case.plan(dtype), Adam(0.01), X, y, weights, batch_size=5, **options
         )
         training.theta = theta
         assert training.advance(np.full(9, 0.01)) == 5
@@ -167,9 +184,10 @@ def test_data_on_the_device_are_used_where_they_lie():
     assert state(training) == state(other)
 
 
-def test_padding_stays_zero():
+@pytest.mark.parametrize("outputs", [5, 6, 7])
+def test_padding_stays_zero(outputs):
     """One, two and three columns of it, in which there must be no noise, either."""
-    case = Case("padded", (3, 6, 7, 5), ("sigmoid", "silu", "identity"), "cross_entropy", 6)
+    case = Case("padded", (3, 6, 7, outputs), ("sigmoid", "silu", "identity"), "cross_entropy", 6)
     theta, X, y, weights = case.data("float32")
     training = cuda.Training(
         case.plan("float32"), Adam(0.01), X, y, weights, batch_size=3, noise=(0.1, 3), l2=0.5

@@ -15,7 +15,7 @@ from fastbatch.kernels.cuda.tiles import Tile
 from fastbatch.kernels.cuda.toolkit import limits
 from fastbatch.kernels.plan import DenseOp, Plan
 from fastbatch.optimizers import Adam
-from fastbatch.verification import CELLS, DTYPES, Case
+from fastbatch.verification import CELLS, DROPOUT, DTYPES, Case
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -28,6 +28,7 @@ BLOCKS = {
     512: Tile(32, 256, 8),
 }
 CASE = Case("tiles", (5, 37, 6, 19), ("tanh", "gelu", "identity"), "cross_entropy", 6)
+DROPPING = Case("masks", (5, 5, 70, 70, 2), (DROPOUT, "gelu", DROPOUT, "identity"), "huber", 9)
 
 
 def use(monkeypatch, tile, width=40):
@@ -42,8 +43,8 @@ def forget(monkeypatch):
     monkeypatch.setattr(evaluation, "_kept", type(evaluation._kept)())
 
 
-def check(dtype):
-    plan, data = CASE.plan(dtype), CASE.data(dtype)
+def check(dtype, case=CASE):
+    plan, data = case.plan(dtype), case.data(dtype)
     assert_same(answers(cuda, plan, *data), answers(cpu, plan, *data))
 
 
@@ -59,6 +60,15 @@ def test_blocks_of_so_many_threads(threads, monkeypatch):
 def test_a_kernel_for_each_layer(threads, dtype, monkeypatch):
     use(monkeypatch, BLOCKS[threads], width=0)
     check(dtype)
+
+
+@pytest.mark.parametrize(
+    ("threads", "width", "dtype"),
+    [(512, 256, "float32"), (32, 128, "float64"), (64, 0, "float32")],
+)
+def test_masks_in_blocks_of_so_many_threads(threads, width, dtype, monkeypatch):
+    use(monkeypatch, BLOCKS[threads], width)
+    check(dtype, DROPPING)
 
 
 @pytest.mark.usefixtures("any_order")
@@ -87,32 +97,65 @@ def test_training_in_any_order_of_threads(monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("elements", [1, 2000])
-def test_a_batch_that_comes_in_chunks(elements, monkeypatch):
-    """With and without blocks of examples; 2000 elements are some blocks, 1 is one."""
+HIDDEN = (2, 3, 2), ("elu", "identity")
+MASKED = (2, 2, 3, 3, 2), (DROPOUT, "elu", DROPOUT, "identity")
+
+
+@pytest.mark.parametrize(
+    ("elements", "network", "dtype", "width"),
+    [
+        (1, HIDDEN, "float32", 40),
+        (80, HIDDEN, "float64", 0),
+        (2000, HIDDEN, "float32", 40),
+        (2000, MASKED, "float32", 40),
+        (2000, MASKED, "float32", 0),
+    ],
+)
+def test_a_batch_that_comes_in_chunks(elements, network, dtype, width, monkeypatch):
+    """With and without blocks of examples; 2000 elements are some blocks, 1 is one.
+
+    Or chunks of 4, 8 and 248 examples, the last of which is full or is not.
+    """
     monkeypatch.setattr(session, "_CHUNK_ELEMENTS", elements)
     monkeypatch.setattr(evaluation, "_RESULT_ELEMENTS", 1)
-    forget(monkeypatch)
-    for examples in (30, 300):
-        case = Case("chunks", (2, 3, 1), ("elu", "identity"), "huber", examples)
-        plan, (theta, X, y, weights) = case.plan("float32"), case.data("float32")
+    use(monkeypatch, BLOCKS[32], width)
+    for examples in (30, 32, 300):
+        case = Case("chunks", *network, "huber", examples)
+        plan, (theta, X, y, weights) = case.plan(dtype), case.data(dtype)
         found = [k.value_and_gradient(plan, theta, X, y, weights, 0.3) for k in (cuda, cpu)]
         assert found[0][0] == found[1][0]
         np.testing.assert_array_equal(found[0][1], found[1][1])
+        options = {"batch_size": examples, "monitor": ["noise_scale"]}
+        trainings = [k.Training(plan, Adam(), X, y, weights, **options) for k in (cuda, cpu)]
+        for training in trainings:
+            training.theta = theta
+            assert training.advance(np.full(1, 0.01)) == 1
+        np.testing.assert_array_equal(*[training.theta for training in trainings])
+        assert trainings[0].variance_sum == trainings[1].variance_sum
+    forget(monkeypatch)  # and the room that the sessions have made for more
     few = X[:11], y[:11]
-    for name in ("losses", "gradient_norms", "per_example_gradients"):
-        found = [getattr(kernels, name)(plan, theta, *few) for kernels in (cuda, cpu)]
+    for name, asked in {
+        "outputs": few[:1],
+        "losses": few,
+        "gradient_norms": few,
+        "inner_products": (*few, theta),
+        "per_example_gradients": few,
+    }.items():
+        found = [getattr(kernels, name)(plan, theta, *asked) for kernels in (cuda, cpu)]
         np.testing.assert_array_equal(*found, err_msg=name)
     found = [kernels.output_jacobian(plan, theta, X[:11]) for kernels in (cuda, cpu)]
     np.testing.assert_array_equal(*found)
 
 
-def test_a_gram_matrix_made_in_pieces(monkeypatch):
-    monkeypatch.setattr(evaluation, "_KEPT_ELEMENTS", 100)
-    monkeypatch.setattr(evaluation, "TILE", Tile(8, 64, 4))
-    case = Case("gram", (3, 4, 3), ("tanh", "identity"), "huber", 20)
+@pytest.mark.parametrize("network", [HIDDEN, MASKED])
+@pytest.mark.parametrize(("elements", "tile"), [(100, Tile(8, 64, 4)), (10_000, Tile(16, 16, 4))])
+def test_a_gram_matrix_made_in_pieces(elements, tile, network, monkeypatch):
+    """Of few examples each, or one of several tiles."""
+    monkeypatch.setattr(evaluation, "_KEPT_ELEMENTS", elements)
+    monkeypatch.setattr(evaluation, "TILE", tile)
+    case = Case("gram", *network, "huber", 20)
     plan, (theta, X, y, _) = case.plan("float32"), case.data("float32")
-    found = [k.gradient_gram(plan, theta, X, y, X[:13], y[:13]) for k in (cuda, cpu)]
+    found = [k.gradient_gram(plan, theta, X, y, X[:19], y[:19]) for k in (cuda, cpu)]
     np.testing.assert_array_equal(*found)
     found = [k.tangent_kernel(plan, theta, X[:7], X) for k in (cuda, cpu)]
     np.testing.assert_array_equal(*found)
@@ -136,6 +179,8 @@ def bytes_of(tile, width, itemsize):
 @pytest.mark.parametrize("widest", [1, 31, 32, 33, 64, 65, 128, 129, 200, 256, 257, 1000])
 def test_tiles_of_examples_fit(widest, rows, dtype):
     tile, width = tiles.for_examples(layout(9, widest, 3, dtype=dtype), rows, limits())
+    last_is_widest = layout(9, 3, widest, dtype=dtype)
+    assert tiles.for_examples(last_is_widest, rows, limits()) == (tile, width)
     itemsize = np.dtype(dtype).itemsize
     assert 32 <= tile.threads <= 512
     assert bytes_of(tile, width, itemsize) + 2048 <= limits().shared_memory
@@ -143,6 +188,14 @@ def test_tiles_of_examples_fit(widest, rows, dtype):
         width = -(-widest // 128) * 128
         assert bytes_of(Tile(8, 128, 8), width, itemsize) + 2048 > limits().shared_memory
     assert width >= widest
+
+
+def test_tiles_are_large_where_each_multiprocessor_has_a_block():
+    enough = limits().multiprocessors
+    for blocks, rows in ((enough, 32), (enough - 1, 16)):
+        assert tiles.for_examples(layout(9, 32), 32 * blocks, limits())[0].rows == rows
+    for units, rows in ((enough, 64), (enough - 1, 32)):
+        assert tiles.for_parameters(layout(64 * units - 1, 64), limits()).rows == rows
 
 
 def test_what_is_chosen_for_the_cells():

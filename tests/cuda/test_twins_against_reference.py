@@ -5,6 +5,8 @@ import pytest
 from twin_problems import CASES
 
 from fastbatch.kernels import cuda
+from fastbatch.kernels.cuda import finite
+from fastbatch.kernels.cuda.toolkit import to_device
 from fastbatch.verification import (
     DTYPES,
     OPTIMIZERS,
@@ -22,7 +24,8 @@ def beyond(errors):
 
 @each_dtype
 @pytest.mark.parametrize(
-    "name", [name for name in CASES if name.startswith(("1-1 ", "3-15-2 ", "17-9-4-1 "))]
+    "name",
+    [name for name in CASES if name.startswith(("1-1 ", "3-15-2 ", "17-9-4-1 ", "dropout "))],
 )
 def test_all_that_can_be_asked_is_within_the_bounds(name, dtype):
     assert beyond(case_errors(cuda, CASES[name], dtype)) == []
@@ -67,3 +70,11 @@ def test_numbers_that_are_not_finite_are_found(value):
     with pytest.raises(FloatingPointError, match="X is not finite"):
         cuda.outputs(plan, theta, X, check=True)
     assert cuda.outputs(plan, theta, X).shape == (5, 2)
+
+
+def test_more_numbers_than_threads_are_looked_at(monkeypatch):
+    monkeypatch.setattr(finite, "_BLOCKS", 1)
+    values = np.zeros(2 * finite.THREADS + 1, np.float32)
+    assert cuda.all_finite(to_device(values))
+    values[-1] = np.nan
+    assert not cuda.all_finite(to_device(values))

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twin_problems import CASES, answers, assert_same, is_dense
+from twin_problems import CASES, LOSSES, answers, assert_same, is_for_cuda
 
+from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, cuda
 from fastbatch.layers import ACTIVATIONS
-from fastbatch.verification import DTYPES, Case
+from fastbatch.verification import DROPOUT, DTYPES, Case
 
 # isort: split
 from make_golden import record
@@ -43,6 +44,23 @@ def test_numbers_that_become_tiny(dtype):
     assert_same(answers(cuda, plan, *data), answers(cpu, plan, *data))
 
 
+@each_dtype
+@pytest.mark.parametrize(("loss", "labels"), LOSSES)
+def test_deltas_of_outputs_that_become_tiny(loss, labels, dtype):
+    """Some sink to zero, weighed with the loss or after clipping."""
+    case = Case("tiny deltas", (2, 3), ("identity",), loss, 9, labels)
+    plan, (theta, X, y, weights) = case.plan(dtype), case.data(dtype)
+    scale, clip = float(np.finfo(dtype).tiny), PerExampleClip(9.0)
+    found, expected = (
+        (
+            kernels.value_and_gradient(plan, theta, X, y, weights, scale)[1],
+            kernels.clipped_gradient(plan, theta, X, y, weights, scale, clip)[0],
+        )
+        for kernels in (cuda, cpu)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 @st.composite
 def cases(draw):
     depth = draw(st.integers(1, 3))
@@ -65,9 +83,9 @@ def test_gradients_of_networks_of_any_shape(case, dtype):
 
 
 @each_dtype
-@pytest.mark.parametrize("examples", [128, 129, 300])
+@pytest.mark.parametrize("examples", [128, 139, 300])
 def test_sums_over_many_examples(examples, dtype):
-    """Above 128 they are made block by block."""
+    """Above 128 they are made block by block; with 139 it shows how the last three are added."""
     case = Case("blocks", (2, 5, 3), ("tanh", "identity"), "cross_entropy", examples)
     plan, (theta, X, y, weights) = case.plan(dtype), case.data(dtype)
     found, expected = (
@@ -80,9 +98,12 @@ def test_sums_over_many_examples(examples, dtype):
 SHORT = [
     name
     for name, run in RUNS.items()
-    if is_dense(run.case)
+    if is_for_cuda(run.case)
     and not run.sparse
-    and run.case.plan("float32").size * run.case.examples * run.epochs < 300_000
+    and (
+        DROPOUT in run.case.activations
+        or run.case.plan("float32").size * run.case.examples * run.epochs < 300_000
+    )
 ]
 
 
@@ -100,6 +121,7 @@ def test_the_trainings_meet_much():
     assert any(run.clip for run in runs)
     assert any(run.noise for run in runs)
     assert any(run.l2 for run in runs)
+    assert any(DROPOUT in run.case.activations for run in runs)
     assert any(run.case.examples > 256 for run in runs)
     assert {run.sampler for run in runs} >= {"shuffle", "poisson"}
     assert len({run.optimizer.name for run in runs}) >= 5

@@ -29,6 +29,13 @@ LOSSES = (
 )
 
 
+DROPPING = (
+    ((5, 5, 37, 37, 3), (DROPOUT, "tanh", DROPOUT, "identity"), 6),
+    ((4, 33, 33, 3), ("relu", DROPOUT, "identity"), 5),
+    ((35, 35, 2), (DROPOUT, "identity"), 3),
+)
+
+
 def _cases():
     """Losses and activations take turns, so that each is met with some sizes."""
     turn = 0
@@ -40,22 +47,28 @@ def _cases():
             kind = loss if labels else f"{loss} of probabilities"
             name = f"{'-'.join(map(str, widths))} {kind} x{examples}"
             yield name, Case(name, widths, (*hidden, "identity"), loss, examples, labels)
+    for widths, activations, examples in DROPPING:
+        name = f"dropout {'-'.join(map(str, widths))} x{examples}"
+        yield name, Case(name, widths, activations, "cross_entropy", examples)
+    name = "64-32-2 huber x3"  # panels of either dtype that are just full
+    yield name, Case(name, (64, 32, 2), ("silu", "identity"), "huber", 3)
 
 
 CASES = dict(_cases())
 
 
-def is_dense(case):
-    """Whether the network has dense layers only, and so is one for CUDA."""
-    return not {SAMPLE, DROPOUT} & set(case.activations)
+def is_for_cuda(case):
+    """Whether the network draws no samples, and so is one for CUDA."""
+    return SAMPLE not in case.activations
 
 
 def answers(kernels, plan, theta, X, y, weights):
     """What all functions make of a batch, by name."""
     few = slice(0, 3)
+    bounds = [0.3 + 0.2 * number for number in range(len(plan.parametric))]
     clips = {
         "clipped": PerExampleClip(0.5),
-        "clipped by layers": PerExampleClip(0.5, per_layer=True, automatic=True),
+        "clipped by layers": PerExampleClip(bounds, per_layer=True, automatic=True),
     }
     value, gradient = kernels.value_and_gradient(plan, theta, X, y, weights, 0.7)
     found = {
