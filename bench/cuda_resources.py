@@ -116,6 +116,26 @@ def assemble(ptx, capability):
         return subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
 
+def compile_builtin():
+    """Compile a kernel with the numba.cuda that Numba brings, in a process that loaded neither."""
+    finders = [f for f in sys.meta_path if type(f).__name__ != "NumbaCudaFinder"]
+    sys.meta_path[:] = finders  # numba-cuda takes its place by one of these
+    nvidia = find_spec("nvidia").submodule_search_locations[0]
+    os.environ.setdefault("CUDA_HOME", str(Path(nvidia) / "cu13"))
+    from numba import cuda
+    from numba.core.sigutils import normalize_signature
+    from numba.cuda import dispatcher
+
+    from fastbatch.kernels.cuda.compiling import signature
+
+    assert cuda.implementation == "Built-in", cuda.implementation
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
+    name, kernel, _ = next(found for found in kernels("float32") if found[0].startswith("param"))
+    arguments, _ = normalize_signature(signature(kernel, np.dtype("float32")))
+    cuda.compile_ptx(kernel.py_func, arguments, cc=(9, 0))
+    return name
+
+
 def _told(pattern, text):
     return max(map(int, re.findall(pattern, text)), default=0)
 
@@ -170,6 +190,9 @@ def main():
             for line in spilling or ["no kernel spills or has a stack"]:
                 print(f"* {line}", flush=True)
             status |= bool(spilling)
+        with ProcessPoolExecutor(1, mp_context=processes) as fresh:
+            name = fresh.submit(compile_builtin).result()
+        print(f"\nNumba's own numba.cuda compiles, too: {name}")
     return status
 
 

@@ -60,7 +60,7 @@ def _array(name: str, values: Any) -> Array:
             )
         return np.asarray(values)
     if _is_on_device(values) and not backends.why_no_cuda():
-        return np.asarray(backends.load("cuda").as_device_array(values).copy_to_host())
+        return _converted(name, values, lambda there: _of_device(there).copy_to_host())
     if hasattr(values, "get_columns"):  # a data frame of polars
         return _side_by_side(name, [(part.name, part) for part in values.get_columns()], values)
     if hasattr(values, "columns") and hasattr(values, "items"):  # of pandas
@@ -72,11 +72,19 @@ def _array(name: str, values: Any) -> Array:
     return _converted(name, values)
 
 
-def _converted(name: str, values: Any) -> Array:
+def _of_host(values: Any) -> Array:
+    if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+        return np.from_dlpack(values)
+    return np.asarray(values)
+
+
+def _of_device(values: Any) -> Any:
+    return backends.load("cuda").as_device_array(values)
+
+
+def _converted(name: str, values: Any, convert: Callable[[Any], Any] = _of_host) -> Any:
     try:
-        if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
-            return np.from_dlpack(values)
-        return np.asarray(values)
+        return convert(values)
     except Exception as error:  # each library has kinds of its own
         reason = str(error).partition("\n")[0].rstrip(".")
         raise TypeError(
@@ -174,12 +182,15 @@ def _sparse_matrix(name: str, values: Any, columns: int, dtype: str, finite: boo
 
 def _is_on_device(values: Any) -> bool:
     """Whether the values lie on a CUDA device, on a simulated one perhaps."""
-    return hasattr(values, "__cuda_array_interface__") or hasattr(values, "copy_to_host")
+    try:
+        return hasattr(values, "__cuda_array_interface__") or hasattr(values, "copy_to_host")
+    except RuntimeError:  # PyTorch's, of a tensor there that requires a gradient
+        return True
 
 
 def _device_matrix(name: str, values: Any, columns: int, dtype: str, finite: bool) -> Any:
     kernels = backends.load("cuda")
-    array = kernels.as_device_array(values)
+    array = _converted(name, values, _of_device)
     _check_columns(name, array.shape, columns)
     if array.dtype != dtype or not array.is_c_contiguous():
         order = "" if array.is_c_contiguous() else " in another order"

@@ -61,7 +61,7 @@ def why_no_cuda() -> str | None:
     try:
         reason: str | None = load("cuda").describe()["why_not"]
     except ImportError as error:  # a Numba without numba.cuda
-        reason = str(error)
+        reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
     return reason
 
 

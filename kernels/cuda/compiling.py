@@ -20,7 +20,7 @@ from . import (
 )
 from .layout import Layout
 from .optimizers import N_CONSTANTS, RULES
-from .tiles import Tile, for_examples
+from .tiles import OF_LAYER, OF_PARAMETERS, for_examples
 from .toolkit import H100
 
 # Of what type, as Numba writes it, arguments of these names are; {0} is the network's dtype.
@@ -31,7 +31,7 @@ _NAMES = {
         "losses", "max_norms", "one", "out", "partials", "parts", "squares", "state", "sums",
         "theta", "values", "weights", "y",
     },
-    "float64[::1]": {"batch_losses", "batch_squares", "gradient_squares", "so_far"},
+    "float64[::1]": {"batch_losses", "batch_squares", "draws", "gradient_squares", "so_far"},
     "int64[::1]": {"a_order", "b_order", "found", "labels", "order", "partners", "stopped"},
     "int64[:, ::1]": {"layers", "table", "units"},
     "boolean": {
@@ -57,8 +57,6 @@ def signature(kernel, dtype):
     return f"void({', '.join(_TYPES[name].format(dtype) for name in names)})"
 
 
-_PARAMETERS = Tile(32, 32, 16), Tile(64, 64, 16)
-_LAYER = Tile(32, 64, 16)
 _DROPPING = {False: "", True: ", dropping"}
 
 
@@ -77,18 +75,19 @@ def kernels(dtype):
     for (tile, width), drops in product(sorted(set(_tiles_of_examples(dtype))), _DROPPING):
         name = f"examples, {tile.rows} x {tile.columns}, width {width}{_DROPPING[drops]}"
         yield name, examples.examples_kernel(dtype, tile, width, drops, drops), tile.threads
-    for tile in _PARAMETERS:
+    for tile in OF_PARAMETERS:
         size, blocks = f"{tile.rows} x {tile.columns}", parameters.block_gradients_kernel
         yield f"block gradients, {size}", blocks(dtype, tile), tile.threads
         yield f"gradient, {size}", parameters.parameters_kernel(dtype, tile, -1), tile.threads
-    for (rule, (name, slots, centered)), tile in product(enumerate(RULES), _PARAMETERS):
+    for (rule, (name, slots, centered)), tile in product(enumerate(RULES), OF_PARAMETERS):
         kind = f"{name}, {slots} state arrays{', centered' * centered}"
         kernel = parameters.parameters_kernel(dtype, tile, rule)
         yield f"parameters, {tile.rows} x {tile.columns}, {kind}", kernel, tile.threads
     for drops, kind in _DROPPING.items():
-        yield f"forward{kind}", dense.forward_kernel(dtype, _LAYER, drops=drops), _LAYER.threads
-    yield "change along", dense.forward_kernel(dtype, _LAYER, activated=False), _LAYER.threads
-    yield "backward", dense.backward_kernel(dtype, _LAYER), _LAYER.threads
+        forward = dense.forward_kernel(dtype, OF_LAYER, drops=drops)
+        yield f"forward{kind}", forward, OF_LAYER.threads
+    yield "change along", dense.forward_kernel(dtype, OF_LAYER, activated=False), OF_LAYER.threads
+    yield "backward", dense.backward_kernel(dtype, OF_LAYER), OF_LAYER.threads
     yield "loss", dense.loss_kernel(dtype), dense.LOSS_THREADS
     yield "weigh", per_example.weigh_kernel(dtype), per_example.THREADS
     yield "example gradients", per_example.example_gradients_kernel, per_example.THREADS
@@ -99,7 +98,7 @@ def kernels(dtype):
     yield "gradient squares", batch_sums.gradient_squares_kernel, batch_sums.THREADS
     yield "masks of examples", dropout.drop_examples_kernel, dropout.THREADS
     yield "finite", finite.find_kernel, finite.THREADS
-    yield "noise", noise._fill, noise._THREADS
+    yield "noise", noise.fill_kernel, noise.THREADS
     if dtype == np.float64:  # what these draw is the same for all networks
-        yield "uniform", philox._fill_uniform, philox._THREADS
-        yield "permutation", philox._fill_partners, philox._THREADS
+        yield "uniform", philox.fill_uniform_kernel, philox.THREADS
+        yield "permutation", philox.fill_partners_kernel, philox.THREADS

@@ -227,11 +227,7 @@ def forward_kernel(dtype, tile, activated=True, drops=False):
     is masked only if any layer `drops`.
     """
     real, examples, columns = dtype.type, tile.rows, tile.columns
-    groups, a_size, b_size = (
-        columns // GROUP,
-        2 * tile.depth * tile.a_step,
-        2 * tile.depth * tile.b_step,
-    )
+    groups, a_size, b_size = columns // GROUP, tile.a_size, tile.b_size
     sizes = tile.threads, tile.depth, tile.rows
     run = forward(tile, examples_of(*sizes), columns_of(*sizes))
     choose_rows, activate_results = choose(examples), activate_tile(drops)
@@ -274,11 +270,7 @@ def forward_kernel(dtype, tile, activated=True, drops=False):
 def backward_kernel(dtype, tile):
     """A kernel from the deltas of one layer to those of the layer below, where f'(z) stands."""
     real, examples, columns = dtype.type, tile.rows, tile.columns
-    groups, a_size, b_size = (
-        columns // GROUP,
-        2 * tile.depth * tile.a_step,
-        2 * tile.depth * tile.b_step,
-    )
+    groups, a_size, b_size = columns // GROUP, tile.a_size, tile.b_size
     run = backward(tile, columns_of(tile.threads, tile.depth, tile.rows))
 
     @kernel(threads=tile.threads)

@@ -1,7 +1,7 @@
 """What can be asked about a batch: the functions of `kernels.reference`, on a device."""
 
 import threading
-from functools import lru_cache
+from functools import wraps
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from .lanes import lanes_of
 from .layout import GROUP, LEAVING, STRIDE, round_up
 from .per_example import example_gradients_kernel, inner_products_kernel
 from .session import Session, Sums
-from .toolkit import empty, to_device
+from .toolkit import device_number, empty, to_device
 
 _RESULT_ELEMENTS = 1 << 27  # of a result that is made on the device at once
 _KEPT_ELEMENTS = 1 << 26  # activations and deltas of a block of examples, for a Gram matrix
@@ -23,12 +23,27 @@ _kept = threading.local()
 
 
 def _session(plan):
-    """A session, the same one again if this thread has asked before: it has its memory already."""
-    if not hasattr(_kept, "session"):  # whether a plan drops makes it no other plan
-        _kept.session = lru_cache(maxsize=4)(lambda plan, dropping: Session(plan))
-    session = _kept.session(plan, plan.dropping)
-    session.take_masks_of(plan)
-    return session
+    """A session, that of this thread's last question if it fits: it has its memory already."""
+    key = plan, plan.dropping, device_number()  # whether a plan drops makes it no other plan
+    if getattr(_kept, "key", None) != key:
+        _kept.key = _kept.session = None  # its memory is free before the next one takes some
+        _kept.session, _kept.key = Session(plan), key
+    _kept.session.take_masks_of(plan)
+    return _kept.session
+
+
+def _releasing(function):
+    """Let go of the data that a question was about, however it ends: the session is kept."""
+
+    @wraps(function)
+    def ask(*args, **options):
+        try:
+            return function(*args, **options)
+        finally:
+            if getattr(_kept, "session", None) is not None:
+                _kept.session.release()
+
+    return ask
 
 
 def _bound(plan, theta, X, y, weights=None, order=None, rows=None):
@@ -50,6 +65,7 @@ def _parts(session, examples, rows=None):
         yield first, min(most, examples - first)
 
 
+@_releasing
 def outputs(plan, theta, X, check=False):
     """Outputs of the network, (N, K); FloatingPointError if `check` finds NaN or infinities."""
     out = np.empty((len(X), plan.outputs), plan.dtype)
@@ -67,6 +83,7 @@ def outputs(plan, theta, X, check=False):
     return out
 
 
+@_releasing
 def losses(plan, theta, X, y):
     """Loss of each example, (N,)."""
     out = np.empty(len(X), plan.dtype)
@@ -78,6 +95,7 @@ def losses(plan, theta, X, y):
     return out
 
 
+@_releasing
 def gradient_norms(plan, theta, X, y, per_layer=False):
     """Norm of each example's gradient, (N,), or of its part in each layer, (N, L)."""
     columns = len(plan.parametric) if per_layer else 1
@@ -93,6 +111,7 @@ def gradient_norms(plan, theta, X, y, per_layer=False):
     return out if per_layer else out[:, 0]
 
 
+@_releasing
 def inner_products(plan, theta, X, y, direction):
     """Inner product of each example's gradient with `direction`, (N,)."""
     out = np.empty(len(X), plan.dtype)
@@ -132,6 +151,7 @@ def _each_output(plan, X):
     return np.repeat(np.arange(len(X)), plan.outputs)
 
 
+@_releasing
 def _each_gradient(plan, theta, X, y, order, out):
     """The gradients of the examples as they stand in the order, a row of `out` for each."""
     if not len(out):
@@ -150,6 +170,7 @@ def _each_gradient(plan, theta, X, y, order, out):
     return out
 
 
+@_releasing
 def _sum(plan, theta, X, y, weights, scale, clip=None, squared=False, norms=None):
     """The sum of the losses and that of the gradients, (P,), of any number of examples."""
     session = _session(plan)
@@ -205,9 +226,8 @@ def _gram(plan, theta, a, b, a_order, b_order):
     if not out.size:
         return out
     rows = _KEPT_ELEMENTS // (plan.inputs + 2 * sum(op.outputs for op in plan.parametric))
-    rows = (
-        max(1, min(rows, _KEPT_ROWS) // plan.outputs) * plan.outputs
-    )  # all outputs of an example stay together
+    together = plan.outputs if a[1] is None else 1  # rows that are the outputs of one example
+    rows = max(1, min(rows, _KEPT_ROWS) // together) * together
     ours, theirs = _Factors(plan, theta, *a), _Factors(plan, theta, *b)
     for column in range(0, len(b_order), rows):
         theirs.keep(b_order[column : column + rows])

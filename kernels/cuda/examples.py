@@ -38,7 +38,7 @@ def examples_kernel(dtype, tile, width, drops=False, drops_examples=False):
     """
     real, examples, columns, threads = dtype.type, tile.rows, tile.columns, tile.threads
     groups, a_step = columns // GROUP, tile.a_step
-    a_size, b_size = 2 * tile.depth * tile.a_step, 2 * tile.depth * tile.b_step
+    a_size, b_size = tile.a_size, tile.b_size
     half = width * a_step
     both = 2 * half
     source = columns_of if drops_examples else examples_of

@@ -51,7 +51,7 @@ def _fma_tile(a, b, c):
 def gram_kernel(dtype, tile):
     """A kernel for the matrix: a block for each tile. Rows of `out` are `stride` apart."""
     real, groups = dtype.type, tile.columns // GROUP
-    a_size, b_size = 2 * tile.depth * tile.a_step, 2 * tile.depth * tile.b_step
+    a_size, b_size = tile.a_size, tile.b_size
     rows_of_tile, columns_of_tile = tile.rows, tile.columns
     sizes = tile.threads, tile.depth
     of_examples = product(tile, examples_of(*sizes, tile.rows), examples_of(*sizes, tile.columns))

@@ -25,7 +25,8 @@ def kernel(function=None, *, threads=None):
     """Make a function one that is launched; blocks have no more than so many `threads`."""
     if function is None:
         return functools.partial(kernel, threads=threads)
-    options = {}
+    # Not by nvJitLink's compiler: by that of PTX, whose code bench.cuda_resources looks at.
+    options = {"lto": False} if _IS_PACKAGE else {}
     if threads and _IS_PACKAGE:
         options["launch_bounds"] = threads, 1  # without the 1 ptxas spills to have more blocks
     elif threads:

@@ -1,7 +1,7 @@
 """Sums over the columns of an example, in the order in which the CPU's vectors make them.
 
 As many threads as a vector has lanes share an example; the thread of a lane goes through every
-so manieth column, and what the lanes have found is added up as a tree of fixed shape.
+column in so many, and what the lanes have found is added up as a tree of fixed shape.
 """
 
 from functools import cache

@@ -9,7 +9,7 @@ from .elementary import cos_sin_of_turns, log
 from .philox import NOISE, bits_of, words
 from .toolkit import add, cuda, empty, function, kernel, lanes, mul, select, sqrt, to_float
 
-_THREADS = 128
+THREADS = 128
 
 
 @function
@@ -69,7 +69,7 @@ def normal4(row, column, step, purpose, seed, like):
 
 
 @kernel
-def _fill(out, first, rows, columns, first_row, seed, step):
+def fill_kernel(out, first, rows, columns, first_row, seed, step):
     """Put the numbers of `rows` x `columns` at `first` of `out`, four by each thread."""
     quads = (columns + 3) // 4
     row, column = cuda.grid(1) // quads, cuda.grid(1) % quads * 4
@@ -87,7 +87,7 @@ def gaussian_noise(plan, seed, step):
     for layer in plan.parametric:
         rows, columns = layer.inputs + 1, layer.outputs  # of the weight, and the bias below
         threads = rows * -(-columns // 4)
-        _fill[-(-threads // _THREADS), _THREADS](
+        fill_kernel[-(-threads // THREADS), THREADS](
             out, first, rows, columns, first_row, bits_of(seed), step
         )
         first += layer.size

@@ -136,7 +136,7 @@ def _gradient(tile):
 def block_gradients_kernel(dtype, tile):
     """A kernel that sums the gradients of each block of examples apart, into `partials`."""
     real, sum_examples, groups = dtype.type, _gradient(tile), tile.columns // GROUP
-    a_size, b_size = 2 * tile.depth * tile.a_step, 2 * tile.depth * tile.b_step
+    a_size, b_size = tile.a_size, tile.b_size
 
     @kernel(threads=tile.threads)
     def block_gradients(
@@ -244,7 +244,7 @@ def parameters_kernel(dtype, tile, rule):
     their gradients are added, else those of the examples.
     """
     real, sum_examples, groups = dtype.type, _gradient(tile), tile.columns // GROUP
-    a_size, b_size = 2 * tile.depth * tile.a_step, 2 * tile.depth * tile.b_step
+    a_size, b_size = tile.a_size, tile.b_size
     update = _update4(rule)
 
     @function

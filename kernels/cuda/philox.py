@@ -11,7 +11,7 @@ from .toolkit import cuda, empty, function, kernel, mul, on_host, to_float
 # Purposes: the last word of the counter.
 INITIAL_VALUES, SHUFFLES, SAMPLES, NOISE, LATENTS, MASKS = range(6)
 _MASK = 0xFFFFFFFF
-_THREADS = 128
+THREADS = 128
 
 
 @function
@@ -43,7 +43,7 @@ def bits_of(seed):
 def _launch(filling, out, *arguments):
     """Let two elements of `out` be filled by each thread; return them on the host."""
     if out.size:
-        filling[-(-out.size // (2 * _THREADS)), _THREADS](out, *arguments)
+        filling[-(-out.size // (2 * THREADS)), THREADS](out, *arguments)
     return out.copy_to_host()
 
 
@@ -54,19 +54,19 @@ def _unit(low, high, like):
 
 
 @kernel
-def _fill_uniform(out, seed, stream, purpose):
+def fill_uniform_kernel(draws, seed, stream, purpose):
     block = cuda.grid(1)
     w0, w1, w2, w3 = words(block, stream, purpose, seed)
-    if 2 * block < out.size:
-        out[2 * block] = _unit(w0, w1, out)
-    if 2 * block + 1 < out.size:
-        out[2 * block + 1] = _unit(w2, w3, out)
+    if 2 * block < draws.size:
+        draws[2 * block] = _unit(w0, w1, draws)
+    if 2 * block + 1 < draws.size:
+        draws[2 * block + 1] = _unit(w2, w3, draws)
 
 
 def uniform(count, seed, stream, purpose=INITIAL_VALUES):
     """Uniform draws from [0, 1), float64 (count,), of the generator keyed by `seed`."""
     out = empty(count, np.float64)
-    return _launch(_fill_uniform, out, bits_of(seed), np.int64(stream), np.int64(purpose))
+    return _launch(fill_uniform_kernel, out, bits_of(seed), np.int64(stream), np.int64(purpose))
 
 
 @function
@@ -79,7 +79,7 @@ def _high_product(low, high, factor):
 
 
 @kernel
-def _fill_partners(partners, seed, stream):
+def fill_partners_kernel(partners, seed, stream):
     block = cuda.grid(1)
     w0, w1, w2, w3 = words(block, stream, SHUFFLES, seed)
     if 2 * block < partners.size:
@@ -103,5 +103,5 @@ def permutation(count, seed, epoch):
     """
     partners = empty(count, np.int64)
     order = np.arange(count)
-    _exchange(order, _launch(_fill_partners, partners, bits_of(seed), np.int64(epoch)))
+    _exchange(order, _launch(fill_partners_kernel, partners, bits_of(seed), np.int64(epoch)))
     return order

@@ -24,8 +24,8 @@ from .per_example import AUTOMATIC, HARD, weigh_kernel
 from .philox import bits_of
 from .toolkit import as_device_array, empty, is_device_array, limits, to_device
 
-_CHUNK_ELEMENTS = 1 << 28  # activations kept between the two sweeps: 1 GiB of float32
-_PARTIALS_ELEMENTS = 1 << 27  # gradients of blocks kept between the two sweeps
+_CHUNK_ELEMENTS = 1 << 26  # activations kept between the two sweeps: 256 MiB of float32
+_PARTIALS_ELEMENTS = 1 << 26  # gradients of blocks kept between the two sweeps
 
 
 def flat(array):
@@ -76,7 +76,7 @@ class Session:
         self.slots = self._zeros(max(self.n_slots, 1) * layout.parameters)
         self._gradient = self._zeros(layout.parameters)
         self._nothing, self.one = self._zeros(1), to_device(np.ones(1, layout.dtype))
-        self._no_labels = self.stopped = to_device(np.zeros(1, np.int64))
+        self._no_labels, self.stopped = (to_device(np.zeros(1, np.int64)) for _ in range(2))
         self._so_far = to_device(np.zeros(5))
         zero = layout.dtype.type(0)
         self._no_update = Update((zero,) * N_CONSTANTS, penalty=zero, deviation=zero)
@@ -117,11 +117,13 @@ class Session:
     def _make_room(self, rows):
         """Let the workspace have so many rows."""
         layout, dtype = self.layout, self.layout.dtype
-        self.capacity = rows
+        self.capacity = 0  # whatever is short of memory, no kernel takes the old arrays for these
+        self.activations = self.deltas = None  # what they take is free before there are new ones
         self.activations, self.deltas = (empty(rows * layout.width, dtype) for _ in range(2))
         self.losses, self._squares = (empty(rows, dtype) for _ in range(2))
         self._parts = empty(rows * len(layout.layers), dtype)
         self.tile, self.width = tiles.for_examples(layout, rows, limits())
+        self.capacity = rows
 
     def bind(self, X, y, weights=None, order=None):
         """Work on these data from now on; each of the last three may be None.
@@ -153,6 +155,11 @@ class Session:
             if self._per_example:  # weights come later, but for those that are 0
                 counted = (self._weights.copy_to_host() != 0).astype(self.layout.dtype)
                 self._counts = to_device(counted)
+
+    def release(self):
+        """Let go of the data, whose memory others may want; `bind` gives new ones."""
+        self.X = self.order = self._labels = self._targets = self._weights = self._counts = None
+        self.record()
 
     def set_theta(self, theta):
         """Take over flat parameters."""

@@ -45,9 +45,23 @@ class Tile(NamedTuple):
         return self.columns + SKEW
 
     @property
+    def a_size(self):
+        """Elements of shared memory that two slices of a take."""
+        return 2 * self.depth * self.a_step
+
+    @property
+    def b_size(self):
+        """Elements of shared memory that two slices of b take."""
+        return 2 * self.depth * self.b_step
+
+    @property
     def staged(self):
-        """Elements of shared memory that two slices of both operands take."""
-        return 2 * self.depth * (self.a_step + self.b_step)
+        """Elements that both take."""
+        return self.a_size + self.b_size
+
+
+OF_LAYER = Tile(32, 64, 16)  # where each layer is a kernel of its own
+OF_PARAMETERS = Tile(32, 32, 16), Tile(64, 64, 16)
 
 
 def for_examples(layout, rows, limits):
@@ -69,7 +83,7 @@ def for_examples(layout, rows, limits):
         if tile.threads >= 32 and needed <= limits.shared_memory:
             fitting.setdefault(examples, tile)
     if not fitting:
-        return Tile(32, 64, 16), 0
+        return OF_LAYER, 0
     tiles = list(fitting.values())
     busy = (tile for tile in tiles if -(-rows // tile.rows) >= limits.multiprocessors)
     return next(busy, tiles[-1]), width
@@ -80,9 +94,9 @@ def for_parameters(layout, limits):
 
     64 x 64 by 256 threads where this makes a block for each multiprocessor, else 32 x 32 by 64.
     """
-    large = Tile(64, 64, 16)
+    small, large = OF_PARAMETERS
     enough = len(layout.units(large.rows, large.columns)) >= limits.multiprocessors
-    return large if enough else Tile(32, 32, 16)
+    return large if enough else small
 
 
 # --- registers ----------------------------------------------------------------------------
@@ -92,15 +106,15 @@ def for_parameters(layout, limits):
 def add_outer(acc, a, b):
     """``acc + outer(a, b)`` of four elements each, every one an fma."""
     return (
-        _fma4(a[0], b, acc[0]),
-        _fma4(a[1], b, acc[1]),
-        _fma4(a[2], b, acc[2]),
-        _fma4(a[3], b, acc[3]),
+        _axpy4(a[0], b, acc[0]),
+        _axpy4(a[1], b, acc[1]),
+        _axpy4(a[2], b, acc[2]),
+        _axpy4(a[3], b, acc[3]),
     )
 
 
 @function
-def _fma4(a, b, acc):
+def _axpy4(a, b, acc):
     return fma(a, b[0], acc[0]), fma(a, b[1], acc[1]), fma(a, b[2], acc[2]), fma(a, b[3], acc[3])
 
 

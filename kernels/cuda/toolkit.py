@@ -63,12 +63,26 @@ def limits():
 
 def why_not():
     """Why nothing can be computed on a device here, or None if it can."""
-    if SIMULATED or cuda.is_available():
+    if SIMULATED:
         return None
+    try:
+        if cuda.is_available():
+            limits()
+            return None
+    except Exception as error:  # Numba, its driver and cuda.core have kinds of their own
+        return f"the CUDA device cannot be used ({_first_sentence(error)})"
     if error := cuda.cuda_error():
-        first_sentence = " ".join(error.split()).partition(". ")[0].rstrip(".")
-        return f"no CUDA device was found ({first_sentence})"
+        return f"no CUDA device was found ({_first_sentence(error)})"
     return "libNVVM, which compiles for the device, was not found"
+
+
+def _first_sentence(error):
+    return " ".join(str(error).split()).partition(". ")[0].rstrip(".")
+
+
+def device_number():
+    """The number of the device in use."""
+    return 0 if SIMULATED else cuda.get_current_device().id
 
 
 def devices():
@@ -77,7 +91,8 @@ def devices():
         return ["Numba's CUDA simulator"]
     if why_not():
         return []
-    return [_describe(device) for device in cuda.list_devices()]
+    version = "driver for CUDA {}.{}".format(*cuda.cudadrv.driver.driver.get_version())
+    return [f"{_describe(device)}, {version}" for device in cuda.list_devices()]
 
 
 def _describe(device):
@@ -122,8 +137,15 @@ def is_device_array(value):
 
 def as_device_array(value):
     """The array that `is_device_array`, where it lies, as kernels take it."""
+    if hasattr(value, "__dlpack_device__"):
+        _, number = value.__dlpack_device__()
+        if number != device_number():
+            raise ValueError(f"it lies on device {number}, but in use is {device_number()}")
     if not SIMULATED:
-        return cuda.as_cuda_array(value)
+        cuda.synchronize()  # the numbers may be made on any stream, and PyTorch does not name it
+        array = cuda.as_cuda_array(value, sync=False)
+        array.stream = 0  # on another one copies to the host would not be waited for
+        return array
     if isinstance(value, FakeCUDAArray):
         return value
     return FakeCUDAArray(np.asarray(_OfHost(value.__cuda_array_interface__)))

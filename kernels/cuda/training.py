@@ -1,5 +1,6 @@
 """Mini-batch gradient descent, many steps of which are launched without looking back."""
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -144,9 +145,11 @@ class Training:
             for step in steps:
                 session.step(step.start, step.stop, step.scale, sums, launched, step.update)
                 launched += 1
-        finally:  # whatever comes between two steps, counters and parameters are those of one
-            done = self._count(steps[:launched], sums)
-        return done
+        except BaseException:  # counters and parameters are those of one step, if it can be told
+            with suppress(Exception):  # a lost device must not hide the error that lost it
+                self._count(steps[:launched], sums)
+            raise
+        return self._count(steps, sums)
 
     @np.errstate(over="ignore")  # what does not fit becomes infinite, and the next loss will tell
     def _steps(self, rates):
@@ -203,12 +206,13 @@ class Training:
         stopped = int(self._session.stopped.copy_to_host()[0])
         done = stopped - 1 if stopped else len(steps)
         losses, squares = sums.losses.copy_to_host(), sums.squares.copy_to_host()
+        if self._finds_noise_scale:
+            of_gradients = sums.of_gradients.copy_to_host()
         for number, step in enumerate(steps[:done]):
             self.loss_sum += float(losses[number])
             self.weight_sum += step.weight
             if self._finds_noise_scale:
-                of_gradient = float(sums.of_gradients.copy_to_host()[number])
-                self._estimate_noise(step, float(squares[number]), of_gradient)
+                self._estimate_noise(step, float(squares[number]), float(of_gradients[number]))
         self.step += done
         self.batch += done
         return done

@@ -70,6 +70,24 @@ def test_a_step_whose_loss_is_not_finite_is_not_taken_nor_any_after_it(dtype):
     assert training.advance(np.array([0.01])) == 1
 
 
+def test_a_lost_device_does_not_hide_why(monkeypatch):
+    """The first step of a call is counted if that can be; if not, the error stays."""
+
+    def fail(*args):
+        raise OSError("lost")
+
+    training = start()
+    sum_batch = training._session._sum_batch
+    numbers = iter([sum_batch, fail, fail])
+    monkeypatch.setattr(training._session, "_sum_batch", lambda *args: next(numbers)(*args))
+    with pytest.raises(OSError, match="lost"):
+        training.advance(np.full(2, 0.01))
+    assert training.step == 1
+    monkeypatch.setattr(training, "_count", lambda *args: 1 / 0)
+    with pytest.raises(OSError, match="lost"):
+        training.advance(np.full(2, 0.01))
+
+
 def test_a_snapshot_brings_all_back():
     def sampler(training):  # which cannot be asked again later
         return Batches(np.roll(np.arange(23), training.step))

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from numba import cuda
+from numba.cuda.cudadrv.driver import CudaAPIError
 
 import fastbatch as fb
 from fastbatch import backends
@@ -98,6 +100,63 @@ def test_numbers_on_the_device_must_be_finite(check):
 def test_other_arrays_on_the_device_are_refused(values, error, message):
     with pytest.raises(error, match=message):
         network().losses(network().init(), OfAnotherLibrary(values), LABELS)
+
+
+class OfAnotherDevice(OfAnotherLibrary):
+    def __dlpack_device__(self):
+        return 2, 1
+
+
+class OfAnUnreadableKind:
+    """A tensor of PyTorch that requires a gradient."""
+
+    @property
+    def __cuda_array_interface__(self):
+        raise RuntimeError("it requires grad.\nUse detach")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (OfAnotherDevice(X), "it lies on device 1, but in use is 0"),
+        (OfAnUnreadableKind(), "it requires grad"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_a_sentence(values, reason):
+    net = network()
+    for ask in (
+        lambda: net.losses(net.init(), values, LABELS),
+        lambda: net.losses(net.init(), X, values),
+    ):
+        with pytest.raises(TypeError, match=rf"cannot be read as an array, found .* \({reason}\)"):
+            ask()
+
+
+def test_examples_are_let_go_of_after_an_answer():
+    net, kept = network(), backends.load("cuda").evaluation._kept
+    for ask in net.losses, net.gradient_norms, net.value_and_grad, net.per_example_gradients:
+        ask(net.init(), to_device(X), LABELS)
+        assert kept.session.X is None
+
+
+class OutOfMemoryError(CudaAPIError):
+    code = 2  # as the driver numbers it; the simulator's errors have no code
+
+
+def test_less_is_possible_where_memory_was_too_small_for_more(monkeypatch):
+    def take(shape, dtype):
+        if shape > 1000:
+            raise OutOfMemoryError
+        return device_array(shape, dtype)
+
+    device_array, net = cuda.device_array, network()
+    many = np.tile(X, (100, 1))
+    net.losses(net.init(), X, LABELS)
+    monkeypatch.setattr(cuda, "device_array", take)
+    with pytest.raises(MemoryError, match="has no room for 28,800 bytes more"):
+        net.losses(net.init(), many, np.tile(LABELS, 100))
+    found = net.losses(net.init(), many[:30], np.tile(LABELS, 5))
+    np.testing.assert_array_equal(found, np.tile(network("cpu").losses(net.init(), X, LABELS), 5))
 
 
 def test_the_doctor_lists_the_devices():

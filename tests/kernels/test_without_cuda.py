@@ -85,9 +85,29 @@ def test_numba_understands_a_kernel(monkeypatch):
     compiler.compile_cuda(kernel.py_func, types.void, arguments, cc=(9, 0))
 
 
+@pytest.mark.parametrize("fails", ["is_available", "get_current_device"])
+def test_a_device_that_cannot_be_used_is_a_reason(no_device, monkeypatch, fails):
+    def fail():
+        raise driver.CudaAPIError(101, "Call to cuDeviceGet fails. And\nmore")
+
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, fails, fail)
+    expected = "the CUDA device cannot be used ([101] Call to cuDeviceGet fails)"
+    assert toolkit.why_not() == backends.why_no_cuda() == expected
+
+
+def test_memory_of_a_device_is_taken_where_it_lies(monkeypatch):
+    """After waiting for who writes it; later copies of it are waited for, too."""
+    done = []
+    monkeypatch.setattr(cuda, "synchronize", lambda: done.append("waited"))
+    monkeypatch.setattr(cuda, "as_cuda_array", lambda value, sync: SimpleNamespace(stream=5))
+    assert toolkit.as_device_array(OnDevice()).stream == 0
+    assert done == ["waited"]
+
+
 def test_a_numba_without_cuda_is_a_reason(no_device, monkeypatch):
     def load(name):
-        raise ImportError("no module of this name")
+        raise ImportError("no module\nof this name. Install it.")
 
     monkeypatch.setattr(backends, "load", load)
     assert backends.why_no_cuda() == "no module of this name"
