@@ -49,7 +49,7 @@ lint: $(VENV)/dev.stamp
 clean:
 	@rm -rf docs/_build docs/reference
 	@rm -rf $(VENV) build dist *.egg-info .benchmarks .coverage .hypothesis .import_linter_cache
-	@rm -rf .mypy_cache .pytest_cache .ruff_cache model.safetensors
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache model.safetensors*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
