@@ -1,7 +1,9 @@
 """CSV files as a source, parsed by blocks of lines (extra `data`)."""
 
 import csv
+import re
 from collections.abc import Sequence
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.data.source import Rows
+from fastbatch.data.source import Rows, located
 from fastbatch.data.table import Selection
+from fastbatch.datasets.csv_file import has_decimal_comma
 
 Array = NDArray[Any]
 
@@ -24,6 +27,7 @@ class CSVSource:
 
     The file is gone through once, to remember where every 1,024th line begins; after that any lines
     can be read. Parsing takes far longer than reading: for many epochs convert it to Parquet.
+    Booleans, as pandas writes them, are 1 and 0.
 
     Parameters
     ----------
@@ -75,11 +79,14 @@ class CSVSource:
     ) -> None:
         self._csv = _pyarrow_csv()
         self._path, self._delimiter, self._decimal = Path(path), delimiter, decimal
-        with self._path.open("rb") as file:
-            header = file.readline().decode("utf-8-sig")
-            self._places, rows = _places(file)
-        self._names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
-        self._selection = Selection(self._names, target, features, sample_weight, categorical)
+        for name, mark in {"delimiter": delimiter, "decimal": decimal}.items():
+            if not (isinstance(mark, str) and len(mark) == 1 and mark.isascii()):
+                raise ValueError(f"{name} must be a single ASCII character, found {mark!r}")
+        with located(str(path)):
+            with self._path.open("rb") as file:
+                self._names = _header(file.readline(), delimiter)
+                self._places, rows = _places(file)
+            self._selection = Selection(self._names, target, features, sample_weight, categorical)
         self._selection.check(self._names, self._path)
         self.features, self.categorical = self._selection.features, self._selection.texts
         self.bounds: Array = np.append(np.arange(0, rows, _LINES), rows)
@@ -95,12 +102,23 @@ class CSVSource:
         See `CSVSource`.
         """
         first, last = start // _LINES, -(-stop // _LINES)
+        table = self._table(first, last, self._kinds)
+        return self._selection.of(table.slice(start - first * _LINES, stop - start), self._path)
+
+    @cached_property
+    def _kinds(self) -> dict[str, str]:
+        """Of columns: text, numbers, and what looks like booleans where the file begins."""
+        texts = dict.fromkeys(self._selection.texts, "string")
+        schema = self._table(0, 1, texts).schema
+        kinds = {field.name: "bool" if field.type == "bool" else "float64" for field in schema}
+        return kinds | texts
+
+    def _table(self, first: int, last: int, kinds: dict[str, str]) -> Any:
+        """From one remembered place to another; what has no kind is guessed."""
         with self._path.open("rb") as file:
             file.seek(self._places[first])
             text = file.read(self._places[last] - self._places[first])
-        columns = self._selection.columns
-        texts = self._selection.texts
-        kinds = {name: "string" if name in texts else "float64" for name in columns}
+        start, stop = first * _LINES, min(last * _LINES, len(self))
         try:
             table = self._csv.read_csv(
                 BytesIO(text),
@@ -111,18 +129,53 @@ class CSVSource:
                 ),
                 self._csv.ParseOptions(delimiter=self._delimiter),
                 self._csv.ConvertOptions(
-                    include_columns=columns, column_types=kinds, decimal_point=self._decimal
+                    include_columns=self._selection.columns,
+                    column_types=kinds,
+                    decimal_point=self._decimal,
                 ),
             )
         except ValueError as error:  # pyarrow's own
-            raise ValueError(f"{self._path}, rows {start} to {stop}: {error}") from error
-        expected = min(last * _LINES, len(self)) - first * _LINES
-        if len(table) != expected:
+            reason = self._explained(str(error))
+            raise ValueError(f"{self._path}, rows {start} to {stop}: {reason}") from error
+        if len(table) != stop - start:
             raise ValueError(
-                f"{self._path}, rows {start} to {stop}: expected a row in each of {expected} "
+                f"{self._path}, rows {start} to {stop}: expected a row in each of {stop - start} "
                 f"lines, found {len(table)}: remove empty lines, and line breaks in quotes"
             )
-        return self._selection.of(table.slice(start - first * _LINES, stop - start), self._path)
+        return table
+
+    def _explained(self, message: str) -> str:
+        """What pyarrow says of a field, with the name of its column and a cure."""
+        found = re.match(
+            r"In CSV column #(\d+): .*: invalid (?:value '(.*)'|UTF8 data)$", message, re.DOTALL
+        )
+        if found is None:
+            return message
+        name, value = self._names[int(found[1])], found[2]
+        if value is None:
+            return f"column {name!r} is not UTF-8 text: write the file in UTF-8"
+        comma = "give decimal=',', or " if has_decimal_comma(value) else ""
+        return (
+            f"column {name!r} has {value!r}, expected a number: {comma}name the column in "
+            "categorical= if these are names"
+        )
+
+
+def _header(line: bytes, delimiter: str) -> list[str]:
+    """The names of the columns."""
+    try:
+        fields = next(csv.reader([line.decode("utf-8-sig")], delimiter=delimiter), [])
+    except (UnicodeDecodeError, csv.Error):
+        raise ValueError(
+            "expected a CSV file of UTF-8 text: write it as such, or use the source of its kind"
+        ) from None
+    names = [name.strip() for name in fields]
+    if not any(names):
+        raise ValueError("expected the names of the columns in the first line, found none")
+    other = re.search("[,;\t|]", names[0])
+    if len(names) == 1 and other is not None:
+        raise ValueError(f"has one column, {names[0]!r}: give delimiter={other[0]!r}")
+    return names
 
 
 def _places(file: Any) -> tuple[list[int], int]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.data.source import Rows, joined
+from fastbatch.data.source import Rows, joined, located
 from fastbatch.data.table import Selection, one_or_more
 
 Array = NDArray[Any]
@@ -71,7 +71,9 @@ class ParquetSource:
         files = [self._opened(Path(path)) for path in one_or_more(paths)]
         if not files:
             raise ValueError("paths holds no file, expected at least one")
-        self._selection = Selection(files[0][2], target, features, sample_weight, categorical)
+        path, _, names = files[0]
+        with located(str(path)):
+            self._selection = Selection(names, target, features, sample_weight, categorical)
         self._groups: list[tuple[Path, Any, int]] = []  # file, its metadata, number in it
         starts = [0]
         for path, metadata, names in files:
@@ -106,7 +108,7 @@ class ParquetSource:
         return joined(parts, stop - start)
 
     def _opened(self, path: Path) -> tuple[Path, Any, list[str]]:
-        with self._parquet.ParquetFile(path) as file:
+        with located(str(path)), self._parquet.ParquetFile(path) as file:
             return path, file.metadata, file.schema_arrow.names
 
     def _decoded(self, group: int) -> Rows:

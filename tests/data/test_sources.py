@@ -195,6 +195,11 @@ def write(path, content):
     return path
 
 
+def latin(path):
+    path.write_bytes("x,y\né,2\n".encode("latin-1"))
+    return path
+
+
 def table(path, **columns):
     pq.write_table(pa.table(columns), path)
     return path
@@ -261,7 +266,42 @@ def zipped(path, note=None, **members):
             ValueError,
             "t.parquet: two columns are called 'x'",
         ),
-        (lambda f: CSVSource(f / "data.csv", []), ValueError, "at least one target"),
+        (lambda f: CSVSource(f / "data.csv", []), ValueError, "data.csv: .*at least one target"),
+        (
+            lambda f: CSVSource(f / "data.csv", "y", categorical=["z"]),
+            ValueError,
+            "data.csv: unknown categorical column 'z'",
+        ),
+        (
+            lambda f: ParquetSource(f / "one.parquet", "y", categorical=["z"]),
+            ValueError,
+            "one.parquet: unknown categorical column 'z'",
+        ),
+        (lambda f: CSVSource(f / "one.parquet", "y"), ValueError, "one.parquet: .*CSV file of UTF"),
+        (lambda f: ParquetSource(f / "data.csv", "y"), ValueError, "data.csv: .*not a parquet"),
+        (
+            lambda f: CSVSource(f / "semicolons.csv", "y"),
+            ValueError,
+            "semicolons.csv: has one column, 'a;y;b;c;w': give delimiter=';'",
+        ),
+        (lambda f: CSVSource(write(f / "t.csv", ""), "y"), ValueError, "t.csv: .*found none"),
+        (
+            lambda f: CSVSource(write(f / "t.csv", "x,y\r1,2\r"), "y"),
+            ValueError,
+            "t.csv: expected a CSV file",
+        ),
+        (lambda f: CSVSource(f / "data.csv", "y", delimiter=";;"), ValueError, "found ';;'"),
+        (lambda f: CSVSource(f / "data.csv", "y", decimal=""), ValueError, "decimal .*found ''"),
+        (
+            lambda f: CSVSource(latin(f / "t.csv"), "y", categorical=["x"]).read(0, 1),
+            ValueError,
+            "t.csv, rows 0 to 1: column 'x' is not UTF-8 text",
+        ),
+        (
+            lambda f: CSVSource(write(f / "t.csv", "x;y\n1;2,5"), "y", delimiter=";").read(0, 1),
+            ValueError,
+            "column 'y' has '2,5', expected a number: give decimal=',', or",
+        ),
         (lambda f: CSVSource(f / "data.csv", "y", []), ValueError, "at least one target and one"),
         (
             lambda f: ParquetSource(table(f / "t.parquet", x=["a"], y=[1]), "y").read(0, 1),
@@ -271,7 +311,7 @@ def zipped(path, note=None, **members):
         (
             lambda f: CSVSource(write(f / "t.csv", "x,y\n1,2\na,4\n"), "y").read(0, 2),
             ValueError,
-            "t.csv, rows 0 to 2: .*'a'",
+            "t.csv, rows 0 to 2: column 'x' has 'a', expected a number: name the column in cat",
         ),
         (
             lambda f: CSVSource(write(f / "t.csv", "x,y\n1,2\n3\n"), "y").read(0, 2),
@@ -293,6 +333,15 @@ def zipped(path, note=None, **members):
 def test_bad_sources_are_refused(folder, make, error, message):
     with pytest.raises(error, match=message):
         make(folder)
+
+
+def test_booleans_of_pandas_are_numbers(folder):
+    lines = [f"{i % 2 == 0},{i}" for i in range(1100)]  # more than a block of lines
+    path = write(folder / "t.csv", "\n".join(["x,y", *lines, ",1100"]))
+    found, _, _ = CSVSource(path, "y").read(1020, 1101)
+    np.testing.assert_array_equal(found[:, 0], [*(i % 2 == 0 for i in range(1020, 1100)), np.nan])
+    names, _, _ = CSVSource(path, "y", categorical=["x"]).read(0, 2)
+    assert names[:, 0].tolist() == ["True", "False"]
 
 
 def test_gaps_are_found_at_the_door(folder):
