@@ -77,6 +77,14 @@ def test_extra_is_kept_whatever_its_keys_are_called(trainer, path):
     assert fb.Trainer.load(path).extra == trainer.extra
 
 
+@pytest.mark.parametrize("extra", [{"a": 1, "b": np.ones(2)}, {"a": 1, ("b",): 2}])
+def test_what_json_cannot_hold_is_named(trainer, path, extra):
+    trainer.extra = extra
+    with pytest.raises(TypeError, match=r"extra\[.*b.*\] must be what JSON can hold: "):
+        trainer.save(path)
+    assert not path.exists()
+
+
 def test_a_function_of_the_users_own_must_be_given_again(classifier, classes, path):
     optimizer = fb.Adam(lambda step: 0.01)
     trainer = fb.Trainer(classifier, optimizer)

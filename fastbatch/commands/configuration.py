@@ -32,6 +32,8 @@ def read(path: str, configure: Configure, defaults: Options) -> Options:
     try:
         with Path(path).open("rb") as file:
             return understood(tomllib.load(file), configure, defaults)
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder, expected a TOML file") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -45,19 +47,23 @@ def understood(table: Mapping[str, Any], configure: Configure, defaults: Options
         one_of("option", key, map(_key, defaults))
         name = key.replace("-", "_")
         is_list = isinstance(defaults[name], list)
-        words = _words(key, value, defaults[name])
+        entries = _entries(key, value, defaults[name])
         if key == "data":
-            options[name] = words[0]
+            options[name] = str(entries[0])
         elif isinstance(value, bool):
             options[name] = value
         else:  # one by one, since each may begin with a dash
-            parsed = [getattr(parser.parse_args([f"--{key}={word}"]), name) for word in words]
-            options[name] = [entry for (entry,) in parsed] if is_list else parsed[0]
+            parsed = [getattr(parser.parse_args([f"--{key}={entry}"]), name) for entry in entries]
+            parsed = [one for (one,) in parsed] if is_list else parsed
+            for entry, one in zip(entries, parsed, strict=True):
+                if isinstance(entry, str) and not isinstance(one, str):
+                    raise ValueError(f"{key} must be a number, without quotes, found {entry!r}")
+            options[name] = parsed if is_list else parsed[0]
     return options
 
 
-def _words(key: str, value: Any, default: Any) -> list[str]:
-    """A value as words of the command line, if it is of the kind of the default."""
+def _entries(key: str, value: Any, default: Any) -> list[Any]:
+    """What stands alone on the command line of a value, if it is of the kind of the default."""
     if isinstance(value, list) and not isinstance(default, list):
         raise ValueError(f"{key} must be a single value, found {value}")
     if isinstance(default, bool) != isinstance(value, bool):
@@ -66,7 +72,7 @@ def _words(key: str, value: Any, default: Any) -> list[str]:
     entries = value if isinstance(value, list) else [value]
     if not all(isinstance(entry, str | int | float) for entry in entries):
         raise ValueError(f"{key} must hold text or numbers, found {value}")
-    return list(map(str, entries))
+    return entries
 
 
 def table(options: Options) -> Options:

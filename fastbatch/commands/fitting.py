@@ -49,8 +49,6 @@ def fit(
     history: list[EpochRecord] = []
     if left > 0:
         history = _train(chosen, trainer, training, validation, callbacks)
-    else:
-        _save(chosen, trainer)
     if history:
         last, seconds = history[-1], sum(record.seconds for record in history)
         steps = trainer.step - step

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         pictures.check(arguments.plot)
     is_log = Path(arguments.source).suffix.lower() in LOGS
-    history = read_log(arguments.source) if is_log else _of_model(arguments.source)
+    history = _of_log(arguments.source) if is_log else _of_model(arguments.source)
     if not history:
         raise ValueError(f"{arguments.source} has no finished epoch")
     rows = [_row(record) for record in history]
@@ -43,6 +43,15 @@ def run(arguments: argparse.Namespace) -> int:
         learning_curves.draw(history, arguments.plot)
         print(f"drawn to {arguments.plot}")
     return 0
+
+
+def _of_log(path: str) -> list[EpochRecord]:
+    try:
+        return read_log(path)
+    except ValueError:  # names Python's classes
+        raise ValueError(
+            f"{path} is not a log, expected what fastbatch train --log has written"
+        ) from None
 
 
 def _of_model(path: str) -> list[EpochRecord]:

@@ -1,10 +1,11 @@
 """Train a network on a bundled data set, or a CSV, Parquet, NPZ or NPY file."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from fastbatch import datasets, learning_curves
+from fastbatch import datasets, learning_curves, metrics
 from fastbatch.clipping import PerExampleClip
 from fastbatch.commands import configuration, kept, options
 from fastbatch.commands.fitting import TrainingError, fit
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         preparation = kept.preparation(trainer)
+    metrics.check(chosen.metrics, trainer.network.loss, trainer.network.outputs)
+    _warn_of_names(preparation, len(training.y))
     _describe(chosen, data, trainer, len(held_out.y))
     stated = configuration.table({name: getattr(chosen, name) for name in (*MODEL, *RUN)})
     kept.keep(trainer, preparation, digest, stated)
@@ -124,6 +127,17 @@ def _new(chosen: argparse.Namespace, preparation: datasets.Preparation) -> Train
         l2=chosen.l2,
         monitor=chosen.monitor,
     )
+
+
+def _warn_of_names(preparation: datasets.Preparation, examples: int) -> None:
+    """Say which texts are rather names of the examples, such as dates, than categories."""
+    for name, known in zip(preparation.texts, preparation.categories, strict=True):
+        if len(known) > max(examples / 2, 20):
+            print(
+                f"warning: column {name} has {len(known):,} different texts in {examples:,} "
+                "examples, which tell nothing of others: leave it out, or make numbers of it",
+                file=sys.stderr,
+            )
 
 
 def _describe(

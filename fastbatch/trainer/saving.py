@@ -3,7 +3,7 @@
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from fastbatch import backends, checkpoint, samplers
 from fastbatch.checkpoint import CheckpointError
@@ -41,6 +41,8 @@ class Saving(Standing):
         OSError
             If there is no room or no right to. An older file and the trainer are as they were, so
             that it can be saved elsewhere.
+        TypeError
+            If `extra` holds what JSON cannot.
 
         Examples
         --------
@@ -57,7 +59,7 @@ class Saving(Standing):
             "state": numbers,
             "examples": self._examples,
             "ledger": self._ledger,
-            "extra": json.dumps(self.extra),  # as one string, since its keys are not ours
+            "extra": _json(self.extra),  # as one string, since its keys are not ours
             "history": {
                 field.name: [getattr(record, field.name) for record in self.history]
                 for field in fields(EpochRecord)
@@ -160,3 +162,15 @@ class Saving(Standing):
                 f"{network.dtype}: give load the optimizer it was saved with"
             )
         return trainer
+
+
+def _json(extra: Any) -> str:
+    try:
+        return json.dumps(extra)
+    except (TypeError, ValueError) as error:
+        for key in extra if isinstance(extra, dict) else ():
+            try:
+                json.dumps({key: extra[key]})
+            except (TypeError, ValueError):
+                raise TypeError(f"extra[{key!r}] must be what JSON can hold: {error}") from error
+        raise

@@ -60,6 +60,13 @@ def test_a_mistake_takes_one_line_and_status_2(capsys, argv, message):
     assert message in refused(capsys, *argv)
 
 
+def test_an_unknown_metric_is_refused_before_anything_is_said(capsys):
+    assert status("train", "iris", *QUICK, "--metrics", "r2") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "r2 is no metric of a network with loss 'cross_entropy'" in err
+
+
 def test_what_the_machine_refuses_has_status_1(tmp_path, capsys):
     line = refused(capsys, "train", "iris", *QUICK, "--output", tmp_path, expected=1)
     assert line.startswith(f"fastbatch train: {tmp_path}: is a folder")

@@ -45,6 +45,8 @@ def test_the_command_line_wins(tmp_path):
         ("batch_size = 3", "unknown option 'batch_size': did you mean 'batch-size'?"),
         ('config = "other.toml"', "unknown option 'config'"),
         ('epochs = "many"', "argument --epochs: invalid int value: 'many'"),
+        ('epochs = "3"', "epochs must be a number, without quotes, found '3'"),
+        ('hidden = [8, "4"]', "hidden must be a number, without quotes, found '4'"),
         ("epochs = 2.5", "argument --epochs: invalid int value: '2.5'"),
         ('activation = "rleu"', "argument --activation: invalid choice: 'rleu'"),
         ("epochs = [1, 2]", "epochs must be a single value, found [1, 2]"),
@@ -66,6 +68,7 @@ def test_a_file_that_is_not_right_says_where(text, message, tmp_path, capsys):
 def test_a_file_that_is_not_text_or_not_there_says_so(tmp_path, capsys):
     config = tmp_path / "run.toml"
     assert f"{config}: No such file" in refused(capsys, "train", "--config", config)
+    assert f"{tmp_path} is a folder" in refused(capsys, "train", "--config", tmp_path)
     config.write_bytes(b"\xff\xfe")
     assert f"{config}: 'utf-8' codec" in refused(capsys, "train", "--config", config)
 

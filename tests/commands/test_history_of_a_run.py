@@ -43,5 +43,6 @@ def test_what_has_no_history_is_refused(tmp_path, capsys):
     assert "nothing: No such file" in refused(capsys, "history", "nothing")
     assert "damaged or not a checkpoint" in refused(capsys, "history", "pyproject.toml")
     (tmp_path / "log.csv").write_text("a,b\n1,2\n")
-    assert "is not a log" in refused(capsys, "history", tmp_path / "log.csv")
+    line = refused(capsys, "history", tmp_path / "log.csv")
+    assert line.endswith("is not a log, expected what fastbatch train --log has written")
     assert "expected a name that ends" in refused(capsys, "history", model, "--plot", "curves.pdf")

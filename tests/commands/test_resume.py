@@ -84,9 +84,14 @@ def test_epochs_count_those_before(tmp_path, capsys):
     train("--resume", "--output", model, "--epochs", "7")
     train("wine", *RUN, "--epochs", "7", "--output", whole)
     same(model, whole)
+    options = tmp_path / "model.safetensors.toml"
+    before = model.read_bytes(), options.read_bytes()
     capsys.readouterr()
-    train("--resume", "--output", model, "--epochs", "7")
-    assert "nothing left to train: 7 epochs are done" in capsys.readouterr().out
+    train("--resume", "--output", model, "--epochs", "1")
+    out = capsys.readouterr().out
+    assert "nothing left to train: 7 epochs are done" in out
+    assert "saved" not in out
+    assert (model.read_bytes(), options.read_bytes()) == before
     same(model, whole)
 
 

@@ -182,6 +182,13 @@ def test_numbers_may_be_categories(pets, capsys):
     assert "network 24-64-64-1" in out  # 3 kinds, 19 ages, 2 towns
 
 
+def test_texts_that_are_names_of_the_examples_are_warned_of(pets, capsys):
+    train = ["train", str(pets(born=[f"day {i}" for i in range(90)])), "--target", "weight", *QUICK]
+    assert main(train) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: column born has 81 different texts in 81 examples")
+
+
 def test_gaps_are_refused_or_filled(pets, tmp_path, capsys):
     age = [*range(88), "", 5]
     town = ["", "here", "there"] * 30
