@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbatch.commands.answers import answers
 from fastbatch.datasets import Dataset, Preparation
 from fastbatch.gradient_statistics import noise_scale
 from fastbatch.trainer import Trainer
@@ -59,9 +60,13 @@ class Examination:
             losses = network.losses(theta, X, y, check_finite=False)
             norms = network.gradient_norms(theta, X, y, check_finite=False)
             gradient += network.value_and_grad(theta, X, y, reduction="sum", check_finite=False)[1]
-            parts.append((_predictions(outputs, preparation), losses, norms))
+            _, predictions = answers(network, outputs, preparation)[0]
+            if predictions.dtype.kind == "f":
+                predictions = predictions.astype(outputs.dtype)  # has no more digits
+            parts.append((predictions, losses, norms))
         predictions, losses, norms = map(np.concatenate, zip(*parts, strict=True))
-        labels = _named(data.y, preparation)
+        names = preparation.classes
+        labels = data.y if names is None else np.array(names, dtype=object)[data.y]
         return cls(labels, predictions, losses, norms, _noise_scale(gradient, norms))
 
     def report(self) -> Iterator[tuple[str, str]]:
@@ -86,18 +91,6 @@ class Examination:
         columns = self.labels, self.predictions, self.losses, self.norms
         for index in np.argsort(-values, kind="stable"):
             yield index + 1, *(column[index] for column in columns)
-
-
-def _predictions(outputs: Array, preparation: Preparation) -> Array:
-    if preparation.classes is None:
-        return preparation.values(outputs).astype(outputs.dtype)  # has no more digits
-    return _named(outputs.argmax(axis=1), preparation)
-
-
-def _named(y: Array, preparation: Preparation) -> Array:
-    """The names of classes in place of their numbers."""
-    classes = preparation.classes
-    return y if classes is None else np.array(classes, dtype=object)[y]
 
 
 def _noise_scale(gradient: Array, norms: Array) -> float:

@@ -23,7 +23,7 @@ from fastbatch.trainer import Trainer
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
-    add("model", help="a file written by fastbatch train")
+    add("model", help="a file written by fastbatch train, or by Trainer.save with a 'preparation'")
     add("data", help="as for fastbatch train")
     add("--target", metavar="NAME", help="as for fastbatch train")
     add("--by", choices=("norm", "loss"), default="norm", help="what ranks them (default: norm)")

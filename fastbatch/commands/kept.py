@@ -1,4 +1,4 @@
-"""What ``fastbatch train`` keeps with a model: under one key of `Trainer.extra`, as JSON."""
+"""What is kept with a model in `Trainer.extra`, as JSON: by ``fastbatch train`` under one key."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fastbatch.commands.configuration import Options
 from fastbatch.datasets import Preparation
 from fastbatch.trainer import Trainer
 
-KEY = "fastbatch train"  # all others are the user's
+KEY = "fastbatch train"  # all others are the user's: of these "preparation" is read, too
 
 
 def keep(trainer: Trainer, preparation: Preparation, digest: str, options: Options) -> None:
@@ -22,6 +22,13 @@ def found(trainer: Trainer) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
+def stated(trainer: Trainer) -> Any:
+    """What the model says of its data, if anything: by the command line, or by the user."""
+    extra: Any = trainer.extra
+    kept = found(trainer) or (extra if isinstance(extra, dict) else {})
+    return kept.get("preparation")
+
+
 def preparation(trainer: Trainer) -> Preparation:
     """How the data were prepared, checked."""
-    return Preparation.from_json(found(trainer).get("preparation"))
+    return Preparation.from_json(stated(trainer))

@@ -3,22 +3,20 @@
 import argparse
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastbatch.backends import BACKENDS
 from fastbatch.commands import kept
+from fastbatch.commands.answers import Columns, answers
 from fastbatch.commands.paths import check_apart, check_file
 from fastbatch.datasets import BUNDLED, SUFFIXES, read_features
 from fastbatch.replacement import replacement
 from fastbatch.trainer import Trainer
-
-Columns = list[tuple[str, NDArray[Any]]]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         help=f"a {suffixes} file, or one of {', '.join(BUNDLED)}, with the columns of the training "
-        "data, or as many as there are inputs if the model was saved in Python",
+        "data, or as many as there are inputs if the model does not name them",
     )
     parser.add_argument(
         "--output", metavar="FILE", help="CSV or Parquet (default: CSV to standard output)"
@@ -66,52 +64,27 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _answers(trainer: Trainer, source: str) -> Columns:
     """The columns of the answer."""
-    if not kept.found(trainer):
-        return _raw_answers(trainer, source)
-    preparation = kept.preparation(trainer)
-    X = read_features(
-        source, preparation.features, categorical=preparation.texts, gaps=preparation.gaps
-    )
-    outputs = trainer.predict(preparation.inputs(X))
-    if preparation.classes is None:
-        return [("prediction", preparation.values(outputs))]
-    return _classes(outputs, preparation.classes)
+    if kept.stated(trainer) is None:
+        X, preparation = _raw(trainer, source), None
+    else:
+        preparation = kept.preparation(trainer)
+        X = preparation.inputs(
+            read_features(
+                source, preparation.features, categorical=preparation.texts, gaps=preparation.gaps
+            )
+        )
+    return answers(trainer.network, trainer.predict(X), preparation)
 
 
-def _raw_answers(trainer: Trainer, source: str) -> Columns:
-    """Those of a model that was saved in Python, which says nothing of data."""
-    network = trainer.network
-    X = read_features(source)
-    if X.shape[1] != network.inputs:
+def _raw(trainer: Trainer, source: str) -> NDArray[Any]:
+    """The inputs of a model that says nothing of data."""
+    X, inputs = read_features(source), trainer.network.inputs
+    if X.shape[1] != inputs:
         raise ValueError(
-            f"{source} has {X.shape[1]} columns, but the network has {network.inputs} inputs: give "
+            f"{source} has {X.shape[1]} columns, but the network has {inputs} inputs: give "
             "it the columns that it was trained on, and no others"
         )
-    outputs = trainer.predict(X)
-    if network.loss == "cross_entropy":
-        return _classes(outputs, [str(label) for label in range(network.outputs)])
-    outputs = outputs.astype(np.float64)
-    if network.loss == "binary_cross_entropy":
-        if network.outputs == 1:
-            return _classes(np.hstack([np.zeros_like(outputs), outputs]), ["0", "1"])
-        from scipy.special import expit
-
-        outputs = expit(outputs)
-    elif network.loss == "poisson":
-        outputs = np.exp(outputs)
-    if network.outputs == 1:
-        return [("prediction", outputs[:, 0])]
-    return [(f"prediction_{k}", column) for k, column in enumerate(outputs.T)]
-
-
-def _classes(outputs: NDArray[Any], classes: Sequence[str]) -> Columns:
-    """The most probable class and the probability of each, from logits."""
-    from scipy.special import softmax  # half of what every command would take to start
-
-    probabilities = softmax(outputs.astype(np.float64), axis=1)
-    labels = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
-    names = [f"probability_{name}" for name in classes]
-    return [("prediction", labels), *zip(names, probabilities.T, strict=True)]
+    return X
 
 
 def _write_csv(file: TextIO, columns: Columns) -> None:

@@ -140,7 +140,8 @@ class Preparation:
         if preparation is None or not preparation._is_complete():
             raise ValueError(
                 "the model does not say how its data were prepared: "
-                "expected one written by 'fastbatch train'"
+                "expected one written by 'fastbatch train', or one with "
+                "extra['preparation'] = preparation.to_json()"
             )
         return preparation
 

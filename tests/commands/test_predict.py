@@ -10,6 +10,7 @@ from sklearn.datasets import load_iris
 
 import fastbatch as fb
 from fastbatch.commands import kept, main
+from fastbatch.data import CSVSource, PreparedSource, Stream
 
 
 @pytest.fixture
@@ -118,6 +119,59 @@ def test_other_models_saved_in_python_tell_values(loss, units, function, tmp_pat
     assert header == (["prediction"] if units == 1 else ["prediction_0", "prediction_1"])
     expected = function(trainer.predict(load_iris().data).astype(float))
     np.testing.assert_allclose(np.array(lines, float), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "expected"),
+    [
+        ("squared_error", "weight", lambda z, known: known.values(z)),
+        ("poisson", "weight", lambda z, known: np.exp(z)[:, 0]),
+        ("cross_entropy", "kind", lambda z, known: np.array(known.classes)[z.argmax(axis=1)]),
+        ("binary_cross_entropy", "kind", lambda z, _: np.where(z[:, 0] > 0, "dog", "cat")),
+    ],
+)
+def test_a_prepared_source_tells_predict_and_inspect_of_its_data(loss, target, expected, tmp_path):
+    size = 1 + (loss == "cross_entropy")
+    targets = {"weight": range(40), "kind": ["cat", "dog"] * 20}[target]
+    columns = {"town": ["ulm", "bonn"] * 20, "age": range(40), target: targets}
+    table = write(tmp_path / "pets.csv", **columns)
+    names = {"weight": ["town"], "kind": ["town", "kind"]}[target]
+    source = CSVSource(table, target, categorical=names)
+    prepared = PreparedSource(source, scale_target=loss == "squared_error")
+    network = fb.Network([fb.Dense(size)], prepared.preparation.width, loss, backend="reference")
+    trainer = fb.Trainer(network, fb.Adam(0.1))
+    trainer.fit(batches=Stream(prepared, 8), epochs=5)
+    trainer.extra["preparation"] = prepared.preparation.to_json()
+    trainer.save(tmp_path / "model")
+    inputs, _, _ = prepared.read(0, 40)
+    values = expected(trainer.predict(inputs).astype(float), prepared.preparation)
+    _, lines = rows(predict(tmp_path / "model", table, tmp_path / "answers.csv"))
+    found = np.array([line[0] for line in lines]).astype(values.dtype)
+    ranks = tmp_path / "ranks.csv"
+    options = [str(tmp_path / "model"), str(table), "--target", target, "--output", str(ranks)]
+    assert main(["inspect", *options]) == 0
+    inspected = [(int(line[0]), line[2]) for line in rows(ranks)[1]]
+    again = np.array([prediction for _, prediction in sorted(inspected)]).astype(values.dtype)
+    if target == "kind":
+        assert found.tolist() == again.tolist() == values.tolist()
+        assert set(values) == {"cat", "dog"}
+    else:
+        np.testing.assert_allclose(found, values, rtol=1e-8)  # nine digits
+        np.testing.assert_allclose(again, values, rtol=1e-6)  # of float32
+
+
+def test_a_model_of_more_classes_than_its_data_had_is_refused(tmp_path, capsys):
+    table = write(tmp_path / "pets.csv", age=[1, 2], kind=["cat", "dog"])
+    prepared = PreparedSource(CSVSource(table, "kind", categorical=["kind"]))
+    trainer = fb.Trainer(fb.Network([fb.Dense(3)], 1, "cross_entropy", backend="reference"))
+    trainer.extra["preparation"] = prepared.preparation.to_json()
+    trainer.save(tmp_path / "model")
+    line = refused(capsys, "predict", tmp_path / "model", table)
+    assert "the model tells 3 classes apart, but its data had 2: give its last layer" in line
+    trainer.extra["preparation"] = "logarithms"
+    trainer.save(tmp_path / "model")
+    line = refused(capsys, "predict", tmp_path / "model", table)
+    assert "the model does not say how its data were prepared" in line
 
 
 @pytest.mark.parametrize("extra", [{"features": ["a", "b"]}, None, [kept.KEY], {kept.KEY: 3}])
