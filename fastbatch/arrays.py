@@ -32,6 +32,11 @@ def numeric(name: str, values: ArrayLike) -> Array:
             f"{name} must be a dense array, found {type(values).__name__}: use {name}.toarray()"
         )
     array = _array(name, values)
+    if array.dtype.kind == "O" and hasattr(values, "read"):
+        raise TypeError(
+            f"{name} must be an array, found {type(values).__name__}: give what it reads, "
+            "source.read(start, stop), or train by fit(batches=Stream(source, batch_size))"
+        )
     check_real(name, array.dtype)
     return array
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import fastbatch as fb
+from fastbatch.data import ArraySource
 
 X = np.arange(12.0).reshape(6, 2)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -159,6 +160,8 @@ def test_bad_validation_data_are_refused_by_name():
     for bad in (X,), X, "data":
         with pytest.raises(TypeError, match="validation must be a pair"):
             trainer.fit(X, LABELS, validation=bad)
+    with pytest.raises(TypeError, match=r"found ArraySource: give source.read\(0, len\(source\)\)"):
+        trainer.fit(X, LABELS, validation=ArraySource(X, LABELS))
     assert trainer.step == 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.data.source import Rows, located
+from fastbatch.data.source import Rows, check_rows, located
 from fastbatch.data.table import Selection
 from fastbatch.datasets.csv_file import has_decimal_comma
 
@@ -32,8 +32,9 @@ class CSVSource:
     Parameters
     ----------
     path : str or path
-    target : str or list of str
-        The column of the targets, or the columns.
+    target : str or list of str, or None
+        The column of the targets, or the columns. None is for rows to be predicted: y, which has
+        no columns then, is not to train on.
     features : list of str, optional
         The columns of X. Default: all others, as they stand.
     sample_weight : str, optional
@@ -70,7 +71,7 @@ class CSVSource:
     def __init__(
         self,
         path: str | Path,
-        target: str | Sequence[str],
+        target: str | Sequence[str] | None,
         features: Sequence[str] | None = None,
         sample_weight: str | None = None,
         categorical: Sequence[str] = (),
@@ -101,6 +102,7 @@ class CSVSource:
         --------
         See `CSVSource`.
         """
+        check_rows(start, stop, len(self))
         first, last = start // _LINES, -(-stop // _LINES)
         table = self._table(first, last, self._kinds)
         return self._selection.of(table.slice(start - first * _LINES, stop - start), self._path)

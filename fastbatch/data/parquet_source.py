@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.data.source import Rows, joined, located
+from fastbatch.data.source import Rows, check_rows, joined, located
 from fastbatch.data.table import Selection, one_or_more
 
 Array = NDArray[Any]
@@ -24,8 +24,9 @@ class ParquetSource:
     ----------
     paths : str or path, or a list of them
         The files follow each other.
-    target : str or list of str
-        The column of the targets, or the columns.
+    target : str or list of str, or None
+        The column of the targets, or the columns. None is for rows to be predicted: y, which has
+        no columns then, is not to train on.
     features : list of str, optional
         The columns of X. Default: all others, as they stand.
     sample_weight : str, optional
@@ -62,7 +63,7 @@ class ParquetSource:
     def __init__(
         self,
         paths: str | Path | Sequence[str | Path],
-        target: str | Sequence[str],
+        target: str | Sequence[str] | None,
         features: Sequence[str] | None = None,
         sample_weight: str | None = None,
         categorical: Sequence[str] = (),
@@ -97,6 +98,7 @@ class ParquetSource:
         --------
         See `ParquetSource`.
         """
+        check_rows(start, stop, len(self))
         parts = []
         for group in range(bisect_right(self.bounds, start) - 1, len(self._groups)):
             first = int(self.bounds[group])

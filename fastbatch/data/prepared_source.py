@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbatch.constraints import flag
-from fastbatch.data.source import Rows, located
+from fastbatch.data.source import Rows, check_rows, located
 from fastbatch.data.stream import bounds_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class PreparedSource:
     read, so that no more than a block of them is in memory. It is done by scikit-learn's
     `StandardScaler` and `OneHotEncoder` (extra `sklearn`). Numbers come first, then a column for
     each text, with zeros for what the pass has not seen. A categorical target becomes the indices
-    of its classes; other targets stay as they are.
+    of its classes. A target of numbers is standardised, too, and ``preparation.values(outputs)`` is
+    the way back; several targets stay as they are.
 
     Parameters
     ----------
@@ -37,10 +38,13 @@ class PreparedSource:
     impute : bool
         Whether values may be missing: a number is then the mean of the others, and missing text a
         text like any other. A `preparation` has its own.
+    scale_target : bool
+        False leaves a target of numbers as it is: for counts, and for 0 and 1 (losses "poisson" and
+        "binary_cross_entropy"). A `preparation` has its own.
 
     Attributes
     ----------
-    preparation : Preparation
+    preparation : fastbatch.datasets.Preparation
         With `width`, the number of inputs; `classes`, the names of the classes or None; and
         `to_json` and ``Preparation.from_json``, by which it is saved with a model.
 
@@ -61,12 +65,21 @@ class PreparedSource:
     ...     source = PreparedSource(CSVSource(file.name, "weight", categorical=["pet"]))
     ...     X, y, _ = source.read(0, 2)
     >>> X.tolist(), y.tolist(), source.preparation.width
-    ([[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]], [4.0, 20.0], 3)
+    ([[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]], [-1.0, 1.0], 3)
+    >>> source.preparation.values(np.array([[0.5]])).tolist()
+    [16.0]
     """
 
     def __init__(
-        self, source: Any, preparation: "Preparation | None" = None, impute: bool = False
+        self,
+        source: Any,
+        preparation: "Preparation | None" = None,
+        impute: bool = False,
+        scale_target: bool = True,
     ) -> None:
+        # Here, since `import fastbatch` would take 10 ms more.
+        from fastbatch.datasets import Preparation
+
         if not hasattr(source, "features"):
             raise TypeError(
                 "source must have the names of its features, as ParquetSource and CSVSource do, "
@@ -79,7 +92,12 @@ class PreparedSource:
         self._texts = np.array([name in names for name in source.features])
         self.bounds = bounds_of(source)
         if preparation is None:
-            preparation = self._learnt(flag("impute", impute))
+            preparation = self._learnt(flag("impute", impute), flag("scale_target", scale_target))
+        if not isinstance(preparation, Preparation):
+            raise TypeError(
+                f"preparation must be a Preparation, found {type(preparation).__name__}: use "
+                "Preparation.from_json for what to_json has given"
+            )
         found = tuple(source.features), self._named(self._texts)
         if (preparation.features, preparation.texts) != found:
             raise ValueError(
@@ -99,9 +117,9 @@ class PreparedSource:
         --------
         See `PreparedSource`.
         """
+        check_rows(start, stop, len(self))
         X, y, weights = self._read(start, stop, self.preparation.gaps)
-        if y.dtype.kind == "O":
-            y = self._indices(y, start)
+        y = self._indices(y, start) if y.dtype.kind == "O" else self.preparation.targets(y)
         return self.preparation.inputs(X), y, weights
 
     def _read(self, start: int, stop: int, gaps: bool) -> Rows:
@@ -117,11 +135,14 @@ class PreparedSource:
                     f"{self._source.features[column]!r}: remove the row, fill the gap, or prepare "
                     "with impute=True"
                 )
+        no_target = y == "" if y.dtype.kind == "O" else np.isnan(y.astype(np.float64))
+        if no_target.any():
+            row = start + np.argwhere(no_target)[0][0]
+            raise ValueError(f"row {row} of the source has no target: remove the row")
         return X, y, weights
 
-    def _learnt(self, gaps: bool) -> "Preparation":
+    def _learnt(self, gaps: bool, scale_target: bool) -> "Preparation":
         """Means, deviations, categories and classes, from one pass over all blocks."""
-        # Here, since `import fastbatch` would take 10 ms more.
         from fastbatch.datasets.preparation import Preparation, check_categories
 
         try:
@@ -132,40 +153,46 @@ class PreparedSource:
             ) from error
         scaler = StandardScaler()
         names = self._named(self._texts)
+        numbers = [f"column {name}" for name in self._named(~self._texts)]
+        width = len(numbers)
         categories: dict[str, set[str]] = {name: set() for name in names}
         classes: set[str] = set()
         bounds = np.append(np.arange(0, len(self), _ROWS), len(self))
         for start, stop in pairwise((bounds if self.bounds is None else self.bounds).tolist()):
             X, y, _ = self._read(start, stop, gaps)
-            if not self._texts.all():
+            block = X[:, ~self._texts].astype(np.float64)
+            if scale_target and y.ndim == 1 and y.dtype.kind != "O":
+                block = np.column_stack([block, y])
+                numbers[width:] = ["the target"]
+            if numbers:
                 where = f"rows {start} to {stop} of the source"
                 with located(where), np.errstate(over="ignore", invalid="ignore"):
-                    scaler.partial_fit(X[:, ~self._texts].astype(np.float64))
+                    scaler.partial_fit(block)
             for name, column in zip(names, X[:, self._texts].T, strict=True):
                 categories[name].update(column)
                 check_categories(f"column {name}", categories[name])
             if y.dtype.kind == "O":
                 classes.update(y)
-                if "" in classes:
-                    row = start + int((y == "").argmax())
-                    raise ValueError(f"row {row} of the source has no target: remove the row")
                 check_categories("the target", classes)
         mean = scale = np.empty(0)
-        if not self._texts.all():
+        if numbers:
             mean, scale = scaler.mean_, scaler.scale_
             right = np.isfinite(mean) & np.isfinite(scaler.var_)
             if not right.all():
                 raise ValueError(
-                    f"column {self._named(~self._texts)[int(right.argmin())]} has no value at all, "
-                    "or numbers too large to be squared: leave it out, or divide them"
+                    f"{numbers[int(right.argmin())]} has no value at all, or numbers too large to "
+                    "be squared: leave it out, or divide them"
                 )
+        target_mean, target_scale = 0.0, 1.0
+        if len(numbers) > width:
+            target_mean, target_scale = float(mean[-1]), float(scale[-1])
         return Preparation(
             tuple(self._source.features),
             tuple(sorted(classes)) or None,
-            tuple(mean.tolist()),
-            tuple(scale.tolist()),
-            0.0,
-            1.0,
+            tuple(mean[:width].tolist()),
+            tuple(scale[:width].tolist()),
+            target_mean,
+            target_scale,
             names,
             tuple(tuple(sorted(known)) for known in categories.values()),
             gaps,

@@ -61,6 +61,14 @@ def joined(parts: Iterable[Rows], rows: int) -> Rows:
     return tuple(whole)
 
 
+def check_rows(start: int, stop: int, rows: int) -> None:
+    """Refuse to read what a source of so many rows does not have, or nothing."""
+    if not 0 <= start < stop <= rows:
+        raise ValueError(
+            f"found read({start}, {stop}) of {rows} rows, expected 0 <= start < stop <= {rows}"
+        )
+
+
 @contextmanager
 def located(where: str) -> Iterator[None]:
     """Let errors say of which data they are."""

@@ -110,6 +110,13 @@ class Stream:
         self.seed = integer("seed", seed, 0, SEEDS)
         self.shuffle = flag("shuffle", shuffle)
         first = self._read(0, 1)
+        if any(np.asarray(part).dtype.kind == "O" for part in first[:2]):
+            raise TypeError(
+                "source gives objects, such as the text of categorical columns, expected numbers: "
+                "wrap it in PreparedSource(source)"
+            )
+        if np.shape(first[1])[1:] == (0,):
+            raise ValueError("source has no targets to train on: name their column by target")
         row = max(1, sum(np.asarray(part).size for part in first if part is not None))
         if buffer_size is None:
             buffer_size = max(1, _BUFFER // row)

@@ -25,12 +25,13 @@ class Selection:
     def __init__(
         self,
         names: Sequence[str],
-        target: str | Sequence[str],
+        target: str | Sequence[str] | None,
         features: Sequence[str] | None,
         sample_weight: str | None,
         categorical: Sequence[str],
     ) -> None:
-        self._targets, self._target_is_one = one_or_more(target), isinstance(target, str)
+        self._targets = () if target is None else one_or_more(target)
+        self._target_is_one = isinstance(target, str)
         self._weights = one_or_more(sample_weight or ())
         self.texts = one_or_more(categorical)
         taken = self._targets + self._weights
@@ -38,7 +39,7 @@ class Selection:
             features = [name for name in names if name not in taken]
         self.features = one_or_more(features)
         self.columns = list(dict.fromkeys([*self.features, *taken]))  # targets may be features
-        if not self._targets or not self.features:
+        if (not self._targets and target is not None) or not self.features:
             raise ValueError("expected at least one target and one feature, found none")
         for name in self.texts:
             one_of("categorical column", name, [*self.features, *self._targets])
@@ -61,7 +62,8 @@ class Selection:
 
     def _matrix(self, table: Any, names: Sequence[str], path: Path) -> Array:
         columns = [self._column(table.column(name), name, path) for name in names]
-        return np.column_stack(columns)  # of objects, if one of them is text
+        # Of objects, if one of them is text.
+        return np.column_stack(columns) if columns else np.empty((len(table), 0))
 
     def _column(self, column: Any, name: str, path: Path) -> Array:
         """Numbers; or text as the command line reads it, with "" where a value is missing."""
@@ -70,9 +72,14 @@ class Selection:
         from fastbatch.datasets.table import texts_of
 
         is_categorical = name in self.texts
-        if is_categorical and types.is_dictionary(column.type):
+        if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        if is_categorical and (types.is_string(column.type) or types.is_large_string(column.type)):
+        if types.is_string(column.type) or types.is_large_string(column.type):
+            if not is_categorical:
+                raise TypeError(
+                    f"column {name!r} of {path} holds text, expected numbers: name it in "
+                    "categorical, for PreparedSource, or leave it out of features"
+                )
             texts: Array = compute.utf8_trim_whitespace(column.fill_null("")).to_numpy()
             return texts
         numbers = arrays.numeric(f"column {name!r} of {path}", _array(column))

@@ -55,9 +55,10 @@ def check_validation(
             raise ValueError("metrics are those of validation data: give fit validation=(X, y)")
         return None
     if not isinstance(data, tuple | list) or len(data) != 2:
+        cure = ": give source.read(0, len(source))[:2]" if hasattr(data, "read") else ""
         raise TypeError(
             "validation must be a pair of examples and targets, validation=(X, y), "
-            f"found {type(data).__name__}"
+            f"found {type(data).__name__}{cure}"
         )
     called = ("validation X", "validation y")
     X, y = network.check_examples(*data, names=called, check_finite=check_finite)

@@ -42,6 +42,16 @@ class OnAnotherDevice:
         raise RuntimeError("can't convert a cuda tensor to numpy.\nUse Tensor.cpu().")
 
 
+class Squares:
+    """A source."""
+
+    def __len__(self):
+        return 6
+
+    def read(self, start, stop):
+        raise AssertionError
+
+
 def every_second(values):
     """The values as a strided view."""
     wide = np.repeat(np.repeat(values, 2, axis=0), 3, axis=1) if values.ndim > 1 else None
@@ -193,6 +203,11 @@ def test_no_rows_are_predicted():
             OnAnotherDevice(),
             TypeError,
             r"found OnAnotherDevice \(can't convert a cuda .*numpy\): g",
+        ),
+        (
+            Squares(),
+            TypeError,
+            r"X must be an array, found Squares: .* fit\(batches=Stream\(source, batch_size\)\)",
         ),
         ({"a": [1, 2]}, TypeError, "X must hold real numbers, found dtype object"),
         (X.astype([("a", "f4")]), TypeError, "X must hold real numbers, found dtype .*convert it"),

@@ -99,6 +99,9 @@ def test_what_was_learnt_is_saved_and_prepares_other_rows(folder, tmp_path):
     age = (2.5 - learnt.mean[0]) / learnt.scale[0]
     assert X.tolist() == [[age, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0]]
     assert y.tolist() == [1, 0]
+    new = ParquetSource(tmp_path / "few.parquet", None, again.features, categorical=again.texts)
+    found, y, _ = PreparedSource(new, again).read(0, 2)
+    assert (found.tolist(), y.shape) == (X.tolist(), (2, 0))
 
 
 def test_numbers_alone_and_text_alone_are_prepared(folder):
@@ -107,7 +110,14 @@ def test_numbers_alone_and_text_alone_are_prepared(folder):
     found, y, _ = numbers.read(0, ROWS)
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-13)
     np.testing.assert_allclose(found.std(axis=0), 1, atol=1e-13)
-    np.testing.assert_array_equal(y, WEIGHTS)
+    mean, deviation = WEIGHTS.mean(), WEIGHTS.std()
+    np.testing.assert_allclose(y, (WEIGHTS - mean) / deviation, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(numbers.preparation.values(y[:, np.newaxis]), WEIGHTS, rtol=1e-14)
+    counts = PreparedSource(ParquetSource(path, "w", ["town", "age"]), scale_target=False)
+    np.testing.assert_array_equal(counts.read(0, ROWS)[1], WEIGHTS)
+    assert counts.preparation.mean == numbers.preparation.mean
+    several = PreparedSource(ParquetSource(path, ["w", "age"], ["town"]))
+    np.testing.assert_array_equal(several.read(0, ROWS)[1], np.stack([WEIGHTS, AGE], axis=1))
     text = PreparedSource(ParquetSource(path, "w", ["town"], categorical=["town"]))
     np.testing.assert_array_equal(text.read(0, ROWS)[0].argmax(axis=1) + 1, TOWN)
 
@@ -116,8 +126,11 @@ def test_a_source_of_ones_own_needs_no_bounds():
     class Own(ArraySource):
         features = ("a", "b")
 
-    found, _, _ = PreparedSource(Own([[1, 5], [3, 5]], [0, 1])).read(0, 2)
-    assert found.tolist() == [[-1, 0], [1, 0]]
+    prepared = PreparedSource(Own([[1, 5], [3, 5]], [0, 1]))
+    found, y, _ = prepared.read(0, 2)
+    assert (found.tolist(), y.tolist()) == ([[-1, 0], [1, 0]], [-1, 1])
+    with pytest.raises(ValueError, match=r"found read\(1, 3\) of 2 rows"):
+        prepared.read(1, 3)
 
 
 def of(path, categorical=("x",), target="y", **columns):
@@ -186,6 +199,38 @@ def of_another(path, **other):
             lambda p: PreparedSource(of(p, ["x", "y"], x=["a"] * 3, y=["b", "c", None])),
             ValueError,
             "row 2 of the source has no target",
+        ),
+        (
+            lambda p: PreparedSource(of(p, x=["a"] * 3, y=[1, 2, None]), impute=True),
+            ValueError,
+            "row 2 of the source has no target",
+        ),
+        (
+            lambda p: PreparedSource(of(p, x=["a"] * 2, y=[1e200, 1])),
+            ValueError,
+            "the target has no value at all, or numbers too large",
+        ),
+        (
+            lambda p: of_another(p, x=["a", "b"], y=[1, None]).read(1, 2),
+            ValueError,
+            "row 1 of the source has no target: remove the row",
+        ),
+        (
+            lambda p: PreparedSource(
+                of(p, x=["a"], y=[1]), PreparedSource(of(p, x=["a"], y=[1])).preparation.to_json()
+            ),
+            TypeError,
+            "preparation must be a Preparation, found dict: use Preparation.from_json",
+        ),
+        (
+            lambda p: Stream(of(p, x=["a"], y=[1]), 1),
+            TypeError,
+            r"source gives objects.*: wrap it in PreparedSource\(source\)",
+        ),
+        (
+            lambda p: Stream(of(p, ["y"], x=[1], y=["a"]), 1),
+            TypeError,
+            r"wrap it in PreparedSource\(source\)",
         ),
         (
             lambda p: of_another(p, x=["a", "b"], z=[1, 2], y=[1, 2]),

@@ -160,6 +160,17 @@ def test_a_column_may_be_feature_and_target(folder, kind, name):
     np.testing.assert_array_equal(targets, X[1:3, [2, 0]])
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [(ParquetSource, "one.parquet"), (CSVSource, "data.csv")]
+)
+def test_rows_to_be_predicted_need_no_target(folder, kind, name):
+    """Across a row group, too."""
+    found, targets, _ = kind(folder / name, None, ["c", "a"]).read(690, 710)
+    np.testing.assert_array_equal(found, X[690:710, [2, 0]])
+    assert targets.shape == (20, 0)
+    assert kind(folder / name, target=None).features == ("a", "y", "b", "c", "w")
+
+
 def test_decimals_and_truth_values_with_gaps_are_numbers(folder):
     path = table(folder / "t.parquet", x=[Decimal("1.5"), Decimal("-0.25")], y=[True, None])
     found, targets, _ = ParquetSource(path, "y").read(0, 2)
@@ -302,11 +313,27 @@ def zipped(path, note=None, **members):
             ValueError,
             "column 'y' has '2,5', expected a number: give decimal=',', or",
         ),
+        (lambda f: CSVSource(f / "data.csv", None, []), ValueError, "at least one target and one"),
+        (
+            lambda f: CSVSource(f / "data.csv", "y").read(-3, 2),
+            ValueError,
+            r"found read\(-3, 2\) of 2500 rows, expected 0 <= start < stop <= 2500",
+        ),
+        (
+            lambda f: ParquetSource(f / "one.parquet", "y").read(2490, 2501),
+            ValueError,
+            r"found read\(2490, 2501\) of 2500 rows",
+        ),
+        (
+            lambda f: Stream(ParquetSource(f / "one.parquet", None), 1),
+            ValueError,
+            "source has no targets to train on: name their column by target",
+        ),
         (lambda f: CSVSource(f / "data.csv", "y", []), ValueError, "at least one target and one"),
         (
             lambda f: ParquetSource(table(f / "t.parquet", x=["a"], y=[1]), "y").read(0, 1),
             TypeError,
-            "column 'x' of .*t.parquet must hold real numbers, found dtype object",
+            "column 'x' of .*t.parquet holds text, expected numbers: name it in categorical",
         ),
         (
             lambda f: CSVSource(write(f / "t.csv", "x,y\n1,2\na,4\n"), "y").read(0, 2),
