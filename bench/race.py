@@ -6,7 +6,7 @@ the gradient of each example ("clip"), or that samples by Langevin dynamics ("sg
 variational autoencoder ("vae"), and the inner products of all pairs of gradients ("gram").
 
 Every contender is a process of its own (`bench.peers`) with the same network, initial parameters,
-data and optimiser.  First each shows that it computes the same: its outputs, and its losses before
+data and optimizer.  First each shows that it computes the same: its outputs, and its losses before
 and after an epoch with the examples in order, must be those of the reference.  Then they take
 turns, in changing order, while all others wait; a turn is one epoch or call, or as many as fill the
 least time.  All of a turn is timed, and divided by its batches.  The first turn of each does not

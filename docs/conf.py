@@ -1,6 +1,5 @@
 """How Sphinx makes the site: ``make docs``, from the guides beside this file and the docstrings."""
 
-import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -56,19 +55,6 @@ numpydoc_validation_checks = {
 }
 
 
-def list_guides(app, docname, source):
-    """Let the first page name the guides that are there: all of them, and no others."""
-    if docname != "index":
-        return
-    guides = {path.stem for path in DOCS.glob("*.md")} - {"index"}
-    lines = source[0].splitlines()
-    others = sorted(guides.difference(lines))
-    lines = [line for line in lines if line in guides or not re.fullmatch(r"\w+", line)]
-    place = lines.index("<other guides>")
-    source[0] = "\n".join([*lines[:place], *others, *lines[place + 1 :]])
-
-
 def setup(app):
     """Called by Sphinx."""
-    app.connect("source-read", list_guides)
     app.add_lexer("csv", TextLexer)  # code hosts colour it, Pygments does not know it

@@ -61,8 +61,10 @@ class Network(PerExampleQuantities):
     Arrays of the network's dtype that are C-contiguous are used in place and never written to;
     others are converted, at each call. Examples X have shape (N, inputs), targets y have shape
     (N, K), or (N,) if K is 1. Instead of an array, X may be one of SciPy's sparse matrices, which
-    is never made dense. Every method refuses NaN and infinities in them; ``check_finite=False``
-    saves that look at the data.
+    is never made dense. Results have the network's dtype where nothing else is said. Every method
+    refuses NaN and infinities in X and y; ``check_finite=False`` saves that look at the data. What
+    was pickled on a machine with a GPU computes on another as
+    ``dataclasses.replace(network, backend="cpu")``.
 
     Examples
     --------
@@ -74,7 +76,7 @@ class Network(PerExampleQuantities):
     >>> net.predict(theta, [[1.0, 2.0], [3.0, 4.0]]).shape
     (2, 1)
 
-    SciPy's optimisers take it as it is:
+    SciPy's optimizers take it as it is:
 
     >>> from scipy.optimize import minimize
     >>> X, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
@@ -151,7 +153,7 @@ class Network(PerExampleQuantities):
 
     @property
     def metric_name(self) -> str:
-        """What `metric` computes: ``"accuracy"`` or ``"r2"``.
+        """What the ``validation_metric`` of an `EpochRecord` is: ``"accuracy"`` or ``"r2"``.
 
         Examples
         --------
@@ -194,6 +196,11 @@ class Network(PerExampleQuantities):
         -------
         Network
 
+        Raises
+        ------
+        ValueError, TypeError
+            If `draw` is no integer in that range.
+
         Examples
         --------
         >>> from fastbatch import GaussianSample
@@ -221,6 +228,11 @@ class Network(PerExampleQuantities):
         Returns
         -------
         Network
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `draw` is no integer in that range.
 
         Examples
         --------
@@ -251,6 +263,11 @@ class Network(PerExampleQuantities):
         network : Network
             With the loss of the whole.
         where : slice
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer, or a network cannot begin or end with it.
 
         Examples
         --------
@@ -284,6 +301,11 @@ class Network(PerExampleQuantities):
         -------
         ndarray, shape (P,)
 
+        Raises
+        ------
+        ValueError, TypeError
+            If `seed` is no integer in that range.
+
         Examples
         --------
         >>> net = Network([Dense(1)], inputs=2, loss="huber", backend="reference")
@@ -313,6 +335,11 @@ class Network(PerExampleQuantities):
             ``"0.weight"`` (inputs, units), ``"0.bias"`` (units,), ``"1.weight"`` and so on, in
             the order in which they lie in theta. Views: writing to them changes theta.
 
+        Raises
+        ------
+        ValueError, TypeError
+            If theta is not a vector of P numbers.
+
         Examples
         --------
         >>> net = Network([Dense(2)], inputs=3, loss="huber")
@@ -334,6 +361,11 @@ class Network(PerExampleQuantities):
         -------
         ndarray, shape (P,)
             In the network's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a part is missing, unknown, or has another shape.
 
         Examples
         --------
@@ -368,6 +400,11 @@ class Network(PerExampleQuantities):
         -------
         ndarray, shape (N, K)
 
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has the wrong shape, kind or range.
+
         Examples
         --------
         >>> net = Network([Dense(1)], inputs=2, loss="huber", backend="reference")
@@ -398,6 +435,11 @@ class Network(PerExampleQuantities):
         Returns
         -------
         ndarray, shape (N,)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has the wrong shape, kind or range.
 
         Examples
         --------
@@ -440,7 +482,7 @@ class Network(PerExampleQuantities):
         -------
         value : float, or ndarray of shape (N,)
         gradient : ndarray, shape (P,) or (N, P)
-            In the dtype of theta if that is float32 or float64, so that SciPy's optimisers keep
+            In the dtype of theta if that is float32 or float64, so that SciPy's optimizers keep
             their own; else in the network's.
 
         Raises

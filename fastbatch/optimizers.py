@@ -1,4 +1,4 @@
-"""Optimisers as data: the hyper-parameters and how much state the backends keep for them.
+"""Optimizers as data: the hyper-parameters and how much state the backends keep for them.
 
 The formulas are PyTorch's (torch.optim), so trajectories can be compared, and that of Langevin
 dynamics; the backends hold them.
@@ -30,7 +30,7 @@ _FLAGS = ("nesterov", "centered")
 
 
 class Optimizer(ABC):
-    """What all optimisers have: a `name`, a learning rate and a number of state arrays."""
+    """What all optimizers have: a `name`, a learning rate and a number of state arrays."""
 
     name: ClassVar[str]
     lr: Rate
@@ -67,6 +67,12 @@ class SGD(Optimizer):
         Not negative.
     nesterov : bool
         Needs a positive momentum.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong kind, or Nesterov's variant has no
+        momentum.
 
     Examples
     --------
@@ -110,6 +116,11 @@ class Adam(Optimizer):
     eps, weight_decay : float
         Not negative.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong kind.
+
     Examples
     --------
     >>> Adam(1e-3).beta2
@@ -146,6 +157,11 @@ class AdamW(Optimizer):
         Decay of the two means, in [0, 1).
     eps, weight_decay : float
         Not negative.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong kind.
 
     Examples
     --------
@@ -188,6 +204,11 @@ class RMSprop(Optimizer):
     centered : bool
         Whether the mean gradient is subtracted.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong kind.
+
     Examples
     --------
     >>> RMSprop(1e-3, momentum=0.9, centered=True).slots
@@ -223,6 +244,11 @@ class Adagrad(Optimizer):
         The learning rate, or a schedule: a function of the step.
     lr_decay, eps, weight_decay : float
         Not negative.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong kind.
 
     Examples
     --------
@@ -267,6 +293,11 @@ class SGLD(Optimizer):
     temperature : float
         1 samples from the posterior, less from a narrower distribution, 0 only descends.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong kind.
+
     Examples
     --------
     >>> SGLD(1e-4, prior_precision=10.0).temperature
@@ -282,7 +313,7 @@ class SGLD(Optimizer):
 
     @property
     def lr(self) -> Rate:  # type: ignore[override]  # the others are as read-only as this
-        """The step size, by the name that it has in the other optimisers."""
+        """The step size, by the name that it has in the other optimizers."""
         return self.step_size
 
     @property
@@ -297,7 +328,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
-    """Return the optimiser, or the one of that name with its usual hyper-parameters."""
+    """Return the optimizer, or the one of that name with its usual hyper-parameters."""
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, str):

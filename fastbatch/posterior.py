@@ -147,7 +147,7 @@ class PosteriorSamples:
         return mean
 
     def covariance(self) -> Array:
-        """Covariance of the parameters, (P, P), in float64."""
+        """Covariance of the parameters, (P, P), in float64: a mean, divided by S, not S - 1."""
         centred = self.theta - self.mean()
         covariance: Array = centred.T @ centred / len(self)
         return covariance
@@ -177,14 +177,19 @@ class PosteriorSamples:
         Predictions
             Of shape (S, N, K): for ``"cross_entropy"`` and ``"binary_cross_entropy"`` of
             probabilities, for ``"poisson"`` of rates, else of the network's outputs.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X has the wrong shape or kind, or numbers that are not finite, or there is no sample.
         """
         self._check_not_empty()
         net = self.network
         X = arrays.matrix("X", X, net.inputs, net.dtype, finite=True, backend=net.backend)
-        values = np.empty((len(self), len(X), self.network.outputs), self.network.dtype)
+        values = np.empty((len(self), len(X), net.outputs), net.dtype)
         for theta, value in zip(self.theta, values, strict=True):
-            value[:] = self.network.predict(theta, X, check_finite=False)
-        return Predictions(_responses(self.network.loss, values))
+            value[:] = net.predict(theta, X, check_finite=False)
+        return Predictions(_responses(net.loss, values))
 
     def _check_not_empty(self) -> None:
         if not len(self):

@@ -35,6 +35,11 @@ class Order:
         numbers 0 to N - 1 once. It must depend on nothing else if a training that was interrupted
         is to go on to the same bits.
 
+    Raises
+    ------
+    ValueError
+        While training, if `rows` returns anything else.
+
     Examples
     --------
     >>> from fastbatch import Dense, Network, Trainer

@@ -95,6 +95,11 @@ class Constant(Schedule):
     lr : float
         Not negative.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong kind.
+
     Examples
     --------
     >>> Constant(0.1)(1000)
@@ -122,6 +127,11 @@ class StepDecay(Schedule):
         Steps between two changes.
     factor : float
         What the rate is multiplied by at each.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong kind.
 
     Examples
     --------
@@ -152,6 +162,11 @@ class Exponential(Schedule):
         The rate at the beginning.
     decay : float
         What the rate is multiplied by at each step; usually a little less than 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong kind.
 
     Examples
     --------
@@ -185,6 +200,11 @@ class Cosine(Schedule):
     final : float
         The rate from then on.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong kind.
+
     Examples
     --------
     >>> schedule = Cosine(1.0, steps=4)
@@ -217,10 +237,16 @@ class PowerDecay(Schedule):
     Parameters
     ----------
     a : float
+        Not negative.
     b : float
         Steps after which the decay sets in; positive.
     gamma : float
         Not negative.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong kind.
 
     Examples
     --------
@@ -252,6 +278,11 @@ class LinearWarmup(Schedule):
         Length of the rise.
     after : float or schedule
         What follows; a schedule's own step 0 is the first step after the rise.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong kind.
 
     Examples
     --------

@@ -5,12 +5,20 @@ from fastbatch.constraints import integer
 
 
 def set_threads(n: int) -> None:
-    """Set the number of threads of the ``"cpu"`` backend, for this process.
+    """Set the most threads that the ``"cpu"`` backend may use, for this process.
+
+    How many take part is chosen for each run: small work is faster on one.
 
     Parameters
     ----------
     n : int
-        At least 1.
+        At least 1. More than the machine has cores, or than the environment variable
+        ``NUMBA_NUM_THREADS`` says, means all of these.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `n` is not a positive integer.
 
     Examples
     --------
@@ -24,7 +32,11 @@ def set_threads(n: int) -> None:
 
 
 def get_threads() -> int:
-    """Return the number of threads of the ``"cpu"`` backend.
+    """Return the most threads that the ``"cpu"`` backend may use.
+
+    Returns
+    -------
+    int
 
     Examples
     --------

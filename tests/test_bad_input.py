@@ -484,7 +484,6 @@ def test_flatten_refuses_what_does_not_fit(change, error, message):
         net.flatten({"0.weight": np.zeros((2, 3))})
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("columns", [3, 1024])
 def test_predict_says_where_a_number_is_not_finite(columns, bad, backend):

@@ -1,4 +1,4 @@
-"""Optimisers are data: what they keep, and what they refuse."""
+"""Optimizers are data: what they keep, and what they refuse."""
 
 import dataclasses
 

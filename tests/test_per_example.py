@@ -4,25 +4,24 @@ The truth is the matrix of gradients in float64, of the reference: what is compu
 agree to the last bit where numbers are small integers, and else within the bounds of rounding.
 """
 
-import inspect
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integer_networks import EXACT, integer_problem
 
 import fastbatch as fb
 from fastbatch import backends
 from fastbatch.backends import DenseOp, Plan
 from fastbatch.layers import ACTIVATIONS
 from fastbatch.losses import LOSSES
-from fastbatch.per_example import BLOCK, PerExampleQuantities
+from fastbatch.per_example import BLOCK
 from fastbatch.rounding import Sweep
 from fastbatch.verification import CASES, DTYPES, Case, case_errors, error_in_bounds
 
 REFERENCE = backends.load("reference")
-EXACT = 2**24  # float32 holds all integers up to here
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -62,25 +61,6 @@ def clipped_sum(plan, G, weights, scale, clip):
 # Without any rounding.
 
 
-def integers(widths, examples, dtype):
-    """A network of relu and identity, two data sets and a direction, all of small integers."""
-    rng = np.random.default_rng([*widths, examples])
-
-    def sparse(shape, ones):
-        return rng.choice([-1.0, 1.0], shape) * (rng.random(shape) < ones / shape[-2])
-
-    layers = tuple(map(DenseOp, widths, widths[1:], ["relu"] * (len(widths) - 2) + ["identity"]))
-    parts = []
-    for layer in layers:
-        parts += [sparse(layer.shapes["weight"], 1.2).ravel(), rng.integers(-1, 2, layer.outputs)]
-    theta = np.concatenate(parts)
-    X = sparse((examples, widths[0]), examples / 4)
-    y = rng.integers(-1, 2, (examples, widths[-1]))
-    weights, direction = rng.choice([0, 1, 2], examples), rng.integers(-1, 2, theta.size)
-    arrays = (array.astype(dtype) for array in (theta, X, y, weights, direction))
-    return Plan(layers, "squared_error", dtype), *arrays
-
-
 def assert_sums_are_exact(plan, theta, X, y, weights, direction):
     """Where all terms are positive, no sum is larger on its way than at its end."""
     G = gradients(plan, abs(theta), abs(X), -abs(y))
@@ -95,7 +75,8 @@ def assert_sums_are_exact(plan, theta, X, y, weights, direction):
     "widths", [(1, 1), (16, 3), (17, 65), (5, 64, 2), (65, 18, 63), (15, 17, 16, 1), (130, 7, 130)]
 )
 def test_sums_of_integers_are_exact(backend, widths, examples, dtype):
-    plan, theta, X, y, weights, direction = integers(widths, examples, dtype)
+    plan, theta, X, y, weights = integer_problem(widths, examples, dtype)
+    direction = np.random.default_rng(0).integers(-1, 2, plan.size).astype(dtype)
     assert_sums_are_exact(plan, theta, X, y, weights, direction)
     kernels, G = backends.load(backend), gradients(plan, theta, X, y)
     few = slice(0, 1 + examples // 3)
@@ -365,12 +346,6 @@ def batch(classifier, classes):
     """A theta in float32, and a few examples."""
     X, y = classes
     return classifier.init(seed=0), X[:20], y[:20]
-
-
-def test_every_method_has_an_example():
-    for name, method in vars(PerExampleQuantities).items():
-        if inspect.isfunction(method) and not name.startswith("_") and name != "check_examples":
-            assert ">>> " in method.__doc__, name
 
 
 def test_methods_give_what_the_gradients_give(classifier, batch):

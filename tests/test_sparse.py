@@ -82,7 +82,6 @@ def test_every_method_gives_the_bits_of_the_dense_examples():
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_as_much_is_dropped_of_them_as_of_the_dense_examples(backend):
     layers = [fb.Dropout(0.3), fb.Dense(8, "tanh"), fb.Dropout(0.5), fb.Dense(3)]
     net = fb.Network(layers, 30, "cross_entropy", backend=backend)

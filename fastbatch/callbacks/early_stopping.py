@@ -37,8 +37,9 @@ class EarlyStopping:
 
     Raises
     ------
-    ValueError
-        When called for validation results and fit has got no validation data.
+    ValueError, TypeError
+        If an option is out of range, unknown or of the wrong kind; when called for validation
+        results and fit has got no validation data.
 
     Examples
     --------

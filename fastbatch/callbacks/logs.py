@@ -161,6 +161,8 @@ def read_log(path: str | Path) -> list[EpochRecord]:
     ------
     ValueError
         If it is no such log.
+    OSError
+        If it cannot be opened.
 
     Examples
     --------
@@ -187,9 +189,7 @@ def read_log(path: str | Path) -> list[EpochRecord]:
                 history.pop()
             history.append(record)
     except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise ValueError(
-            f"{path} is not a log that CSVLog or JSONLinesLog has written ({error!r})"
-        ) from error
+        raise ValueError(f"{path} is not a log that CSVLog or JSONLinesLog has written") from error
     return history
 
 

@@ -21,6 +21,11 @@ class TimeLimit:
     seconds : float
         From the first step on; validation and callbacks count.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If `seconds` is negative, infinite or no number.
+
     Examples
     --------
     >>> from fastbatch import Dense, Network, Trainer

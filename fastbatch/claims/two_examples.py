@@ -53,7 +53,7 @@ def two_examples(step: Step = along_the_gradient) -> Claim:
     rises = all(np.diff(means["loss"]) > 0)
     return Claim(
         "Two examples: the losses average to 1, the gradients to 0",
-        "Of the data 1 -> 2 and 1 -> 4 the best that 3 x can do is a mean squared error of 1. "
+        "The best line for the data 1 -> 2 and 1 -> 4 is 3 x, with a mean squared error of 1. "
         "The mean gradient is 0 there and the model stays; a step along the mean loss of 1 leaves "
         "the optimum.",
         (

@@ -16,7 +16,7 @@ from fastbatch.posterior import Chain
 from fastbatch.progress import Progress
 from fastbatch.run import DivergenceError, Run
 from fastbatch.state import State
-from fastbatch.trainer.preparation import Data
+from fastbatch.trainer.beginning import Data
 from fastbatch.trainer.validation import Validation
 
 if TYPE_CHECKING:

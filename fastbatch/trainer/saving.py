@@ -98,19 +98,23 @@ class Saving(Standing):
         Raises
         ------
         CheckpointError
-            If the file is damaged, not a checkpoint, of a later format, or needs an optimiser, a
+            If the file is damaged, not a checkpoint, of a later format, or needs an optimizer, a
             sampler or another backend.
         OSError
             If it cannot be opened.
+        ValueError, TypeError
+            If `optimizer`, `sampler` or `backend` is unknown or of the wrong kind, or the backend
+            cannot be used here.
 
         Examples
         --------
-        See `save`.
-
-        >>> from fastbatch import Trainer
-        >>> Trainer.load("pyproject.toml")
-        Traceback (most recent call last):
-        fastbatch.checkpoint.CheckpointError: pyproject.toml is damaged or not a checkpoint ...
+        >>> import tempfile
+        >>> from fastbatch import Dense, Network, Trainer
+        >>> trainer = Trainer(Network([Dense(1)], 1, "huber", backend="reference"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trainer.save(f"{folder}/model.safetensors")
+        ...     Trainer.load(f"{folder}/model.safetensors", optimizer="adamw").optimizer.name
+        'adamw'
         """
         if optimizer is not None:
             optimizer = as_optimizer(optimizer)

@@ -229,6 +229,11 @@ class Standing:
         ndarray, shape (N, K)
             Logits or log-rates for the losses that take them.
 
+        Raises
+        ------
+        ValueError, TypeError
+            If X has the wrong shape or kind, or numbers that are not finite.
+
         Examples
         --------
         >>> from fastbatch import Dense, Network, Trainer

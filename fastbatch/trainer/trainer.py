@@ -18,15 +18,15 @@ from fastbatch.privacy import GaussianNoise, Ledger
 from fastbatch.progress import Progress
 from fastbatch.samplers import Sampler
 from fastbatch.state import State
+from fastbatch.trainer.beginning import Beginning
 from fastbatch.trainer.epochs import running
-from fastbatch.trainer.preparation import Preparation
 from fastbatch.trainer.saving import Saving
 from fastbatch.trainer.validation import check_validation
 
 MONITORS = ("losses", "gradient_norms", "noise_scale")
 
 
-class Trainer(Preparation, Saving):
+class Trainer(Beginning, Saving):
     """Trains a network by mini-batch gradient descent and keeps what is needed to go on.
 
     Parameters
@@ -264,7 +264,7 @@ class Trainer(Preparation, Saving):
 
         Those are kept after whose step the number of all steps so far is a multiple of `thinning`
         and above `burn_in`. After the last one the trainer stands amid an epoch, from which `fit`
-        and `sample` go on. With other optimisers the mean of the samples averages the iterates
+        and `sample` go on. With other optimizers the mean of the samples averages the iterates
         (Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging").
 
         Parameters

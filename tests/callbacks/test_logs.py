@@ -168,7 +168,7 @@ def test_what_cannot_be_written_is_found_out_before_the_first_step(
 )
 def test_what_is_no_log_is_not_read(content, path):
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(ValueError, match="is not a log that CSVLog or JSONLinesLog has written"):
+    with pytest.raises(ValueError, match=r"is not a log that .* JSONLinesLog has written$"):
         fb.read_log(path)
 
 

@@ -1,7 +1,6 @@
 """Dropout: its masks, and what it does to outputs and gradients with the mask held fixed."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ from fastbatch.kernels import reference
 from fastbatch.kernels.plan import DenseOp, DropoutOp, GaussianSampleOp, Plan
 from fastbatch.kernels.reference.dropout import forward, mask, mask_words
 from fastbatch.kernels.reference.loss_functions import LOSSES
+from fastbatch.optimizers import SGD
 
-SGD = SimpleNamespace(name="sgd", slots=0, momentum=0.0, nesterov=False, weight_decay=0.0)
 CHANCE = 4.5  # standard errors
 
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -149,7 +148,7 @@ def test_an_example_of_weight_zero_leaves_the_others_their_masks():
 
 def test_masks_in_training_are_those_of_the_row_and_of_the_step():
     plan, theta, X, y = problem()
-    training = reference.Training(plan, SGD, X, y, None, batch_size=2)
+    training = reference.Training(plan, SGD(), X, y, None, batch_size=2)
     expected = 0.0
     for step, rows in enumerate((np.array([0, 1]), np.array([2, 3]), np.array([4]))):
         training.theta = theta

@@ -1,7 +1,6 @@
 """A layer that draws a sample: its noise, its divergence, its gradients with the noise fixed."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +11,9 @@ from fastbatch.kernels import reference
 from fastbatch.kernels.plan import DenseOp, GaussianSampleOp, Plan
 from fastbatch.kernels.reference.gaussian_sample import divergence, noise
 from fastbatch.kernels.reference.loss_functions import LOSSES
+from fastbatch.optimizers import SGD
 
 from .problems import variational
-
-SGD = SimpleNamespace(name="sgd", slots=0, momentum=0.0, nesterov=False, weight_decay=0.0)
 
 
 def only_a_sample(latent, **options):
@@ -130,7 +128,7 @@ def test_an_example_of_weight_zero_leaves_the_others_their_noise():
 
 def test_noise_in_training_is_that_of_the_row_and_of_the_step():
     plan, theta, X, y = variational()
-    training = reference.Training(plan, SGD, X, y, None, batch_size=2)
+    training = reference.Training(plan, SGD(), X, y, None, batch_size=2)
     expected = 0.0
     for step, rows in enumerate((np.array([0, 1]), np.array([2, 3]), np.array([4]))):
         training.theta = theta
@@ -144,7 +142,7 @@ def test_noise_in_training_is_that_of_the_row_and_of_the_step():
 def test_the_first_step_follows_the_gradient_of_the_same_draw():
     plan, theta, X, y = variational()
     plan = replace(plan, draw=2**64 - 1)
-    training = reference.Training(plan, SGD, X, y, None, batch_size=5)
+    training = reference.Training(plan, SGD(), X, y, None, batch_size=5)
     training.theta = theta
     training.advance(np.array([1.0]))
     _, gradient = reference.value_and_gradient(plan, theta, X, y, None, 0.2)

@@ -3,12 +3,12 @@
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fastbatch.kernels.reference.optimizers import update
+from fastbatch.optimizers import OPTIMIZERS, Adam, RMSprop
 
 GOLDEN = json.loads(Path(__file__).with_name("torch_trajectories.json").read_text())
 every_variant = pytest.mark.parametrize(
@@ -18,19 +18,11 @@ every_variant = pytest.mark.parametrize(
 )
 
 
-def slot_count(name, hyper):
-    if name == "sgd":
-        return 1 if hyper["momentum"] else 0
-    if name == "rmsprop":
-        return 1 + bool(hyper["momentum"]) + hyper["centered"]
-    return {"adam": 2, "adamw": 2, "adagrad": 1}[name]
-
-
 def run(variant, dtype):
     """Theta after each step, (steps, P), and the slots at the end."""
-    optimizer = SimpleNamespace(name=variant["name"], **variant["hyperparameters"])
+    optimizer = OPTIMIZERS[variant["name"]](**variant["hyperparameters"])
     theta = np.array(GOLDEN["start"], dtype)
-    slots = np.zeros((slot_count(variant["name"], variant["hyperparameters"]), theta.size), dtype)
+    slots = np.zeros((optimizer.slots, theta.size), dtype)
     curvature, minimum = np.array(GOLDEN["curvature"], dtype), np.array(GOLDEN["minimum"], dtype)
     visited = []
     for step, lr in enumerate(GOLDEN["learning_rates"]):
@@ -151,9 +143,7 @@ SCALAR_RULES = {
 
 
 def test_centered_rmsprop_survives_a_variance_rounded_below_zero():
-    optimizer = SimpleNamespace(
-        name="rmsprop", alpha=0.1, eps=1e-8, momentum=0.0, centered=True, weight_decay=0.0
-    )
+    optimizer = RMSprop(alpha=0.1, centered=True)
     theta, slots = np.zeros(100, "float32"), np.zeros((2, 100), "float32")
     gradient = np.linspace(0.1, 1, 100, dtype="float32")
     for step in range(20):  # with a constant gradient s and c**2 become equal but for rounding
@@ -163,10 +153,8 @@ def test_centered_rmsprop_survives_a_variance_rounded_below_zero():
 
 
 def test_first_step_of_adam_by_hand():
-    optimizer = SimpleNamespace(
-        name="adam", beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0
-    )  # the corrected moments are g and g**2, so the step is lr * sign(g)
+    # The corrected moments are g and g**2, so the step is lr * sign(g).
     theta, slots = np.array([1.0, 1.0, 1.0]), np.zeros((2, 3))
-    update(theta, slots, np.array([5.0, -0.01, 0.0]), optimizer, 0.25, 0)
+    update(theta, slots, np.array([5.0, -0.01, 0.0]), Adam(), 0.25, 0)
     np.testing.assert_allclose(theta, [0.75, 1.25, 1.0], rtol=1e-6)
     np.testing.assert_allclose(slots, [[0.5, -0.001, 0], [0.025, 1e-7, 0]], rtol=1e-12)

@@ -1,7 +1,5 @@
 """Training runs: what a step does, where an epoch ends, and resuming to the same bits."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -9,11 +7,11 @@ from fastbatch.kernels import reference
 from fastbatch.kernels.plan import Batches
 from fastbatch.kernels.reference.optimizers import update
 from fastbatch.kernels.reference.training import STATE
+from fastbatch.optimizers import SGD, Adam
 
 from .problems import problem
 
-ADAM = SimpleNamespace(name="adam", slots=2, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
-PLAIN = SimpleNamespace(name="sgd", slots=0, momentum=0.0, nesterov=False, weight_decay=0.0)
+ADAM, PLAIN = Adam(weight_decay=0.01), SGD()
 
 
 def shuffle(training):

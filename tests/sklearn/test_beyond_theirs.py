@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.sparse import csc_matrix, csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -326,16 +327,14 @@ def test_options_may_change_between_warm_starts(early_stopping):
 
 
 def test_sparse_examples_are_as_good_as_dense():
-    from scipy.sparse import csc_matrix, csr_array
-
-    X = np.where(np.abs(globals()["X"]) < 0.8, 0.0, globals()["X"])
+    thin = np.where(np.abs(X) < 0.8, 0.0, X)
     for solver in SOLVERS:
         options = {"solver": solver, "max_iter": 5, "random_state": 0}
         options["early_stopping"] = solver != "lbfgs"
-        dense = MLPClassifier(5, **options).fit(X, LEVELS)
+        dense = MLPClassifier(5, **options).fit(thin, LEVELS)
         for container in csr_array, csc_matrix:
-            sparse = MLPClassifier(5, **options).fit(container(X), LEVELS)
+            sparse = MLPClassifier(5, **options).fit(container(thin), LEVELS)
             assert_same_bits(dense, sparse)
             np.testing.assert_array_equal(
-                dense.predict_proba(X), sparse.predict_proba(container(X))
+                dense.predict_proba(thin), sparse.predict_proba(container(thin))
             )

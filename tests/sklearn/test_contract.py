@@ -50,11 +50,11 @@ def test_pickled_estimators_predict_the_same_and_go_on_the_same(solver):
 
 
 def test_clones_have_the_parameters_and_nothing_else():
-    estimator = MLPClassifier(8, "gelu", max_iter=5, monitor=["losses"], callbacks=(print,)).fit
-    estimator = estimator.__self__
+    options = {"max_iter": 5, "monitor": ["losses"], "callbacks": [lambda trainer, record: False]}
+    estimator = MLPClassifier(8, "gelu", **options).fit(X, Y)
     copy = clone(estimator)
     assert copy.get_params() == estimator.get_params()
-    assert not hasattr(copy, "coefs_")
+    assert not hasattr(copy, "coefs_") and not hasattr(copy, "example_losses_")
 
 
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 Data = tuple[Array, Array, Array | None]  # X, y, weights
 
 
-class Preparation(Standing):
+class Beginning(Standing):
     """What `fit`, `sample` and the learning-rate finder begin with."""
 
     def _check_noise(self) -> None:
