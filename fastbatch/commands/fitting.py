@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from fastbatch.backends import load
 from fastbatch.callbacks import Callback, Checkpoint, EarlyStopping, TimeLimit
 from fastbatch.commands import configuration, kept
 from fastbatch.commands.doctor import compiled_kernels
+from fastbatch.commands.examples import Examples
 from fastbatch.commands.options import LOGS
 from fastbatch.commands.output import tell
 from fastbatch.commands.paths import best_path
@@ -24,19 +23,12 @@ from fastbatch.progress import LOG
 from fastbatch.run import DivergenceError
 from fastbatch.trainer import Trainer
 
-Array = NDArray[Any]
-
 
 class TrainingError(Exception):
     """What went wrong after the first step, as its cause: no mistake in what was asked for."""
 
 
-def fit(
-    chosen: argparse.Namespace,
-    trainer: Trainer,
-    training: tuple[Array, Array, Array | None],
-    validation: tuple[Array, Array],
-) -> None:
+def fit(chosen: argparse.Namespace, trainer: Trainer, examples: Examples) -> None:
     """Do the epochs that are left, save whatever happens, and say how it went."""
     callbacks = _callbacks(chosen)
     left, step = chosen.epochs - trainer.epoch, trainer.step
@@ -48,7 +40,7 @@ def fit(
             left = 0
     history: list[EpochRecord] = []
     if left > 0:
-        history = _train(chosen, trainer, training, validation, callbacks)
+        history = _train(chosen, trainer, examples, callbacks)
     if history:
         last, seconds = history[-1], sum(record.seconds for record in history)
         steps = trainer.step - step
@@ -68,22 +60,19 @@ def fit(
 def _train(
     chosen: argparse.Namespace,
     trainer: Trainer,
-    training: tuple[Array, Array, Array | None],
-    validation: tuple[Array, Array],
+    examples: Examples,
     callbacks: list[Callback],
 ) -> list[EpochRecord]:
     """Do the epochs, and save even if signals or errors end them."""
-    X, y, weights = training
+    X, y = examples.held_out
     _compile(trainer, X[:1], y[:1])
     step = trainer.step
     with _lines_shown(), StopSignals() as signals:
         try:
             history = trainer.fit(
-                X,
-                y,
+                **examples.training,
                 epochs=chosen.epochs - trainer.epoch,
-                sample_weight=weights,
-                validation=validation,
+                validation=examples.held_out,
                 metrics=chosen.metrics,
                 callbacks=[*callbacks, signals],
                 verbose=2,

@@ -23,6 +23,7 @@ MODEL: configuration.Options = {
     "weight_column": None,
     "categorical": [],
     "impute": False,
+    "stream": False,
     "validation": 0.1,
     "hidden": [64, 64],
     "activation": "relu",
@@ -59,6 +60,7 @@ EPILOG = """\
 examples:
   fastbatch train digits --hidden 64 64 --epochs 30 --output model.safetensors
   fastbatch train flowers.csv --target species --patience 5 --log log.csv
+  fastbatch train clicks.parquet --target price --stream --epochs 2 --output model.safetensors
 
 A run with --output is saved when it is interrupted, too, and goes on with --resume, to the same
 bits as if nothing had been. Its options are written to OUTPUT.toml, a file for --config."""
@@ -91,6 +93,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--impute", action="store_true", help="let missing numbers be the mean, missing text a text"
+    )
+    add(
+        "--stream",
+        action="store_true",
+        help="read a .csv or .parquet file by blocks in each epoch: for those larger than memory",
     )
     add("--validation", type=float, metavar="SHARE", help="of examples held out (default: 0.1)")
 
@@ -166,6 +173,8 @@ def check(options: argparse.Namespace, config: str | None) -> None:
             real(f"--{name.replace('_', '-')}", getattr(options, name))
     if options.dropout is not None:
         real("--dropout", options.dropout, 0.0, 1.0)
+    if options.stream:
+        _check_stream(options)
     if options.checkpoint_every is not None and options.output is None:
         raise ValueError("--checkpoint-every saves to --output, which is missing")
     check_file("--output", options.output)
@@ -188,6 +197,18 @@ def check(options: argparse.Namespace, config: str | None) -> None:
         check_writable(f"{options.output}.toml")
     if options.plot is not None:
         pictures.check(options.plot)
+
+
+def _check_stream(options: argparse.Namespace) -> None:
+    """Refuse what rests on all examples."""
+    by_example = [f"--monitor {name}" for name in options.monitor if name != "noise_scale"]
+    if options.sampler not in ("shuffle", "sequential"):
+        by_example.append(f"--sampler {options.sampler}")
+    if by_example:
+        raise ValueError(
+            f"{by_example[0]} rests on all examples, of which --stream shows a part at a time: "
+            "leave one of them out"
+        )
 
 
 def _check_empty(log: str) -> None:

@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fastbatch import datasets, learning_curves, metrics
+from fastbatch import learning_curves, metrics
 from fastbatch.clipping import PerExampleClip
 from fastbatch.commands import configuration, kept, options
+from fastbatch.commands.examples import Examples, in_memory, streamed
 from fastbatch.commands.fitting import TrainingError, fit
 from fastbatch.commands.options import DEFAULTS, MODEL, RUN
 from fastbatch.commands.output import tell
+from fastbatch.datasets import Preparation
 from fastbatch.layers import Dense, Dropout, Layer
 from fastbatch.network import Network
 from fastbatch.optimizers import OPTIMIZERS
@@ -31,39 +33,18 @@ def run(arguments: argparse.Namespace) -> int:
     if chosen.threads is not None:
         set_threads(chosen.threads)
 
-    data = datasets.read(
-        chosen.data,
-        chosen.target,
-        weights=chosen.weight_column,
-        categorical=chosen.categorical,
-        gaps=chosen.impute,
-    )
-    digest = data.digest()
-    training, held_out = datasets.split(data, chosen.validation, chosen.seed, chosen.backend)
+    examples = (streamed if chosen.stream else in_memory)(chosen, trainer)
     if trainer is None:
-        preparation = datasets.Preparation.of(training, chosen.impute)
-        trainer = _new(chosen, preparation)
-    elif kept.found(trainer).get("data") != digest:
-        raise ValueError(
-            f"{chosen.data} is not what {chosen.output} was trained on so far: give the same data, "
-            "or train anew without --resume"
-        )
-    else:
-        preparation = kept.preparation(trainer)
+        trainer = _new(chosen, examples.preparation)
     metrics.check(chosen.metrics, trainer.network.loss, trainer.network.outputs)
-    _warn_of_names(preparation, len(training.y))
-    _describe(chosen, data, trainer, len(held_out.y))
+    _warn_of_names(examples)
+    _describe(chosen, trainer, examples)
     stated = configuration.table({name: getattr(chosen, name) for name in (*MODEL, *RUN)})
-    kept.keep(trainer, preparation, digest, stated)
+    kept.keep(trainer, examples.preparation, examples.digest, stated)
 
     step = trainer.step
     try:
-        fit(
-            chosen,
-            trainer,
-            (preparation.inputs(training.X), preparation.targets(training.y), training.weights),
-            (preparation.inputs(held_out.X), preparation.targets(held_out.y)),
-        )
+        fit(chosen, trainer, examples)
         if chosen.plot is not None and trainer.history:
             learning_curves.draw(trainer.history, chosen.plot)
             tell(f"drawn to {chosen.plot}")
@@ -101,7 +82,7 @@ def _saved(given: configuration.Options) -> tuple[Trainer | None, configuration.
     return trainer, before
 
 
-def _new(chosen: argparse.Namespace, preparation: datasets.Preparation) -> Trainer:
+def _new(chosen: argparse.Namespace, preparation: Preparation) -> Trainer:
     """A trainer with the network that suits the data."""
     classes = preparation.classes
     layers: list[Layer] = []
@@ -129,29 +110,30 @@ def _new(chosen: argparse.Namespace, preparation: datasets.Preparation) -> Train
     )
 
 
-def _warn_of_names(preparation: datasets.Preparation, examples: int) -> None:
+def _warn_of_names(examples: Examples) -> None:
     """Say which texts are rather names of the examples, such as dates, than categories."""
+    preparation = examples.preparation
+    count = examples.count - len(examples.held_out[1])
     for name, known in zip(preparation.texts, preparation.categories, strict=True):
-        if len(known) > max(examples / 2, 20):
+        if len(known) > max(count / 2, 20):
             print(
-                f"warning: column {name} has {len(known):,} different texts in {examples:,} "
+                f"warning: column {name} has {len(known):,} different texts in {count:,} "
                 "examples, which tell nothing of others: leave it out, or make numbers of it",
                 file=sys.stderr,
             )
 
 
-def _describe(
-    chosen: argparse.Namespace, data: datasets.Dataset, trainer: Trainer, held_out: int
-) -> None:
-    examples, features = data.X.shape
-    texts = f" ({len(data.texts)} of text)" if data.texts else ""
-    task = f"{len(data.classes)} classes" if data.classes else "regression"
-    weights = "" if data.weights is None else f", weighted by {chosen.weight_column}"
+def _describe(chosen: argparse.Namespace, trainer: Trainer, examples: Examples) -> None:
+    preparation = examples.preparation
+    features, classes = len(preparation.features), preparation.classes
+    texts = f" ({len(preparation.texts)} of text)" if preparation.texts else ""
+    task = f"{len(classes)} classes" if classes else "regression"
+    weights = "" if chosen.weight_column is None else f", weighted by {chosen.weight_column}"
     network = trainer.network
     widths = "-".join(map(str, (network.inputs, *chosen.hidden, network.outputs)))
     tell(
-        f"{chosen.data}: {examples:,} examples, {features} features{texts}, {task}{weights}; "
-        f"{held_out:,} held out for validation",
+        f"{chosen.data}: {examples.count:,} examples, {features} features{texts}, {task}{weights}; "
+        f"{len(examples.held_out[1]):,} held out for validation",
         f"network {widths} ({network.n_parameters:,} parameters), {chosen.activation}, "
         f"{chosen.optimizer}, batches of {chosen.batch_size}",
     )

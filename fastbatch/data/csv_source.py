@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbatch.data.fields import has_decimal_comma
 from fastbatch.data.source import Rows, check_rows, located
 from fastbatch.data.table import Selection
-from fastbatch.datasets.csv_file import has_decimal_comma
 
 Array = NDArray[Any]
 

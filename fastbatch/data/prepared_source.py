@@ -1,6 +1,5 @@
 """Rows with text among the numbers as inputs of a network, prepared block by block."""
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,14 +7,12 @@ from numpy.typing import NDArray
 
 from fastbatch.constraints import flag
 from fastbatch.data.source import Rows, check_rows, located
-from fastbatch.data.stream import bounds_of
+from fastbatch.data.stream import bounds_of, pieces_of
 
 if TYPE_CHECKING:
     from fastbatch.datasets import Preparation
 
 Array = NDArray[Any]
-
-_ROWS = 10_000  # looked at in one go, where a source has no pieces
 
 
 class PreparedSource:
@@ -120,7 +117,8 @@ class PreparedSource:
         check_rows(start, stop, len(self))
         X, y, weights = self._read(start, stop, self.preparation.gaps)
         y = self._indices(y, start) if y.dtype.kind == "O" else self.preparation.targets(y)
-        return self.preparation.inputs(X), y, weights
+        with located(f"rows {start} to {stop} of the source"):
+            return self.preparation.inputs(X), y, weights
 
     def _read(self, start: int, stop: int, gaps: bool) -> Rows:
         X, y, weights = self._source.read(start, stop)
@@ -157,8 +155,7 @@ class PreparedSource:
         width = len(numbers)
         categories: dict[str, set[str]] = {name: set() for name in names}
         classes: set[str] = set()
-        bounds = np.append(np.arange(0, len(self), _ROWS), len(self))
-        for start, stop in pairwise((bounds if self.bounds is None else self.bounds).tolist()):
+        for start, stop in pieces_of(self):
             X, y, _ = self._read(start, stop, gaps)
             block = X[:, ~self._texts].astype(np.float64)
             if scale_target and y.ndim == 1 and y.dtype.kind != "O":

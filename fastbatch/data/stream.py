@@ -21,6 +21,8 @@ Check = Callable[[Any, Any, Any], Rows]
 # shuffle buffer: 32 MB, of which four are in memory at a time.
 _BLOCK, _BUFFER = 1 << 18, 1 << 23
 
+_ROWS = 10_000  # looked at in one go, where a source has no pieces
+
 
 class Part(NamedTuple):
     """Consecutive batches of an epoch: what a backend's ``Training.rebind`` takes."""
@@ -198,12 +200,23 @@ class Stream:
         return [blocks[block] for block in order], [int(draw * 2.0**53) for draw in draws]
 
     def _rows(self, start: int, stop: int, check: Check) -> Rows:
-        where = f"rows {start} to {stop} of the source"
+        where = f"rows {start} to {stop} of the source{self._what_was_done}"
         X, y, weights = self._read(start, stop)
         if len(X) != stop - start:
             raise ValueError(f"{where}: read(start, stop) has returned {len(X)} examples")
         with located(where):
             return check(X, y, weights)
+
+    @property
+    def _what_was_done(self) -> str:
+        """To the targets, which may be why a loss does not take them."""
+        learnt = getattr(self.source, "preparation", None)
+        if learnt is None or (learnt.target_mean, learnt.target_scale) == (0.0, 1.0):
+            return ""
+        return (
+            " (whose target was standardised: name it in categorical if it holds classes; "
+            "scale_target=False leaves it as it is)"
+        )
 
     def _read(self, start: int, stop: int) -> Rows:
         rows = self.source.read(start, stop)
@@ -232,6 +245,14 @@ def bounds_of(source: Source) -> Array | None:
             f"the bounds of the source must rise from 0 to its {len(source)} rows, found {bounds}"
         )
     return bounds
+
+
+def pieces_of(source: Source) -> Iterator[tuple[int, int]]:
+    """All rows of a source, as many at a time as can be looked at in one go."""
+    bounds = bounds_of(source)
+    if bounds is None:
+        bounds = np.append(np.arange(0, len(source), _ROWS), len(source))
+    return pairwise(bounds.tolist())
 
 
 def _between(

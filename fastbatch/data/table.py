@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastbatch import arrays
 from fastbatch.constraints import one_of
+from fastbatch.data.fields import texts_of
 from fastbatch.data.source import Rows, located
 
 Array = NDArray[Any]
@@ -42,7 +43,7 @@ class Selection:
         if (not self._targets and target is not None) or not self.features:
             raise ValueError("expected at least one target and one feature, found none")
         for name in self.texts:
-            one_of("categorical column", name, [*self.features, *self._targets])
+            one_of("categorical column", name, dict.fromkeys([*self.features, *self._targets]))
         if not self._target_is_one and set(self.texts) & set(self._targets):
             raise ValueError("one of several targets is categorical, expected numbers")
 
@@ -68,8 +69,6 @@ class Selection:
     def _column(self, column: Any, name: str, path: Path) -> Array:
         """Numbers; or text as the command line reads it, with "" where a value is missing."""
         from pyarrow import compute, types
-
-        from fastbatch.datasets.table import texts_of
 
         is_categorical = name in self.texts
         if types.is_dictionary(column.type):

@@ -6,9 +6,10 @@ data for training is kept as a `Preparation`, which is stored with the model, so
 """
 
 from fastbatch.datasets.bundled import BUNDLED
-from fastbatch.datasets.dataset import Dataset, split
+from fastbatch.datasets.dataset import Dataset, count_held_out, split
 from fastbatch.datasets.preparation import Preparation
 from fastbatch.datasets.sources import MOST_CLASSES, SUFFIXES, read, read_features
+from fastbatch.datasets.streamed import digest, stream, stream_features
 
 __all__ = [
     "BUNDLED",
@@ -16,7 +17,11 @@ __all__ = [
     "SUFFIXES",
     "Dataset",
     "Preparation",
+    "count_held_out",
+    "digest",
     "read",
     "read_features",
     "split",
+    "stream",
+    "stream_features",
 ]

@@ -5,21 +5,24 @@ import csv
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbatch.data.fields import has_decimal_comma, is_number
+
 Array = NDArray[Any]
 
 
 class CSVFile:
-    """A `Table` in a CSV file."""
+    """A `Table` in a CSV file, or in so many of its lines as are asked for."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, most: int | None = None) -> None:
         self._path = path
-        lines = iter(_lines(path))
+        lines = iter(_lines(path, most))
         self.names = _header(path, next(csv.reader(lines), []))
         self._rows = list(lines)
         if not self._rows:
@@ -101,37 +104,11 @@ class CSVFile:
         return np.array(rows, dtype=object)
 
 
-def is_number(text: str) -> bool:
-    """Whether a field is a number.
-
-    Examples
-    --------
-    >>> [is_number(text) for text in ("-1.5e3", " 7 ", "nan", "1_000", "")]
-    [True, True, True, False, False]
-    """
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return text.isascii() and "_" not in text  # other digits, and what separates them
-
-
-def has_decimal_comma(text: str) -> bool:
-    """Whether a field would be a number if its comma were a decimal point.
-
-    Examples
-    --------
-    >>> [has_decimal_comma(text) for text in ("1,5", "-1.234,5", "1.5", "1,2,3", "a,b")]
-    [True, True, False, False, False]
-    """
-    return "," in text and is_number(text.replace(".", "").replace(",", "."))
-
-
-def _lines(path: str) -> list[str]:
+def _lines(path: str, most: int | None) -> list[str]:
     """The file's lines but empty ones, each with its end, where a quoted field may go on."""
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            return [line for line in file if line.strip()]
+            return list(islice((line for line in file if line.strip()), most))
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text, expected a CSV file") from None
 

@@ -71,6 +71,17 @@ class Dataset:
         return replace(self, X=self.X[rows], y=self.y[rows], weights=weights)
 
 
+def count_held_out(count: int, share: float) -> int:
+    """How many examples of so many a share is; it must leave some, and not all."""
+    held_out = round(share * count)
+    if not 0 < held_out < count:
+        raise ValueError(
+            f"a validation share of {share:g} of {count} examples leaves one part empty: "
+            "expected a share between 0 and 1, and more examples"
+        )
+    return held_out
+
+
 def split(data: Dataset, share: float, seed: int, backend: str = "cpu") -> tuple[Dataset, Dataset]:
     """Split off a random `share` of the examples for validation.
 
@@ -93,11 +104,6 @@ def split(data: Dataset, share: float, seed: int, backend: str = "cpu") -> tuple
     (120, 30)
     """
     count = len(data.y)
-    held_out = round(share * count)
-    if not 0 < held_out < count:
-        raise ValueError(
-            f"a validation share of {share:g} of {count} examples leaves one part empty: "
-            "expected a share between 0 and 1, and more examples"
-        )
+    held_out = count_held_out(count, share)
     order = load(backend).permutation(count, seed, _SPLIT)
     return data.part(order[held_out:]), data.part(order[:held_out])

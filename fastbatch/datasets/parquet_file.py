@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbatch.datasets.table import texts_of
+from fastbatch.data.fields import texts_of
 
 Array = NDArray[Any]
 

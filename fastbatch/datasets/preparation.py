@@ -110,7 +110,9 @@ class Preparation:
 
     def targets(self, y: Array) -> Array:
         """The network's targets, (N,): classes as they are, values standardised."""
-        return y if self.classes else (y - self.target_mean) / self.target_scale
+        if self.classes:
+            return y
+        return (y.astype(np.float64) - self.target_mean) / self.target_scale
 
     def values(self, outputs: Array) -> Array:
         """The values (N,) that a regression's outputs (N, 1) stand for."""

@@ -1,6 +1,5 @@
 """From the name of a source to examples and targets."""
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbatch.data.fields import has_decimal_comma, is_number, is_whole
 from fastbatch.datasets import bundled
 from fastbatch.datasets.array_file import Matrix, read_npy, read_npz
 from fastbatch.datasets.bundled import BUNDLED
-from fastbatch.datasets.csv_file import CSVFile, has_decimal_comma, is_number
+from fastbatch.datasets.columns import check_apart, check_names, roles, texts_among
+from fastbatch.datasets.csv_file import CSVFile
 from fastbatch.datasets.dataset import Dataset
 from fastbatch.datasets.parquet_file import ParquetFile
 from fastbatch.datasets.table import Table
@@ -23,8 +24,6 @@ SUFFIXES = (".csv", ".parquet", ".npz", ".npy")
 
 # Whole numbers are classes up to this many different ones: there are that many letters and digits.
 MOST_CLASSES = 62
-
-_SHOWN = 10  # columns in an error
 
 
 def read(
@@ -84,16 +83,10 @@ def read(
     else:
         table, others, (raw, *raw_weights) = _open_with_targets(source, target, weights)
         y, classes = _targets(source, raw)
-    _check_names(source, others, categorical)
     if features is None:
-        if "" in others:
-            raise ValueError(
-                f"{source}: column {table.names.index('') + 1} has no name, such as the index of a "
-                "data frame: leave it out of the file, or name it"
-            )
-        texts = [name for name in others if name in categorical or table.is_text(name)]
+        texts = texts_among(source, table, others, categorical)
     else:
-        _check_names(source, others, features)
+        check_names(source, others, [*categorical, *features])
         others, texts = tuple(features), [name for name in features if name in categorical]
     X = _features(source, table, others, texts, gaps)
     pixels = source == "digits" and not texts
@@ -132,51 +125,11 @@ def read_features(
     """
     table = _open(source)
     names = table.names if features is None else tuple(features)
-    _check_names(source, table.names, names)
+    check_names(source, table.names, names)
     return _features(source, table, names, categorical, gaps)
 
 
-def _open(source: str) -> Table:
-    """All columns of a source; those of an NPZ file are its X."""
-    if source in BUNDLED:
-        names, X, *_ = bundled.load(source)
-        return Matrix(X, names)
-    match _suffix(source):
-        case ".csv":
-            return CSVFile(source)
-        case ".parquet":
-            return ParquetFile(source)
-        case ".npy":
-            return read_npy(source)
-    return read_npz(source)[0]
-
-
-def _open_with_targets(
-    source: str, target: str | None, weights: str | None
-) -> tuple[Table, tuple[str, ...], list[Array]]:
-    """A file, its features, and what else is asked for: the targets, and maybe weights."""
-    table: Table
-    further = [] if weights is None else [weights]
-    if _suffix(source) == ".npz":
-        keys = ["y" if target is None else target, *further]
-        table, found = read_npz(source, *keys)
-        features = table.names
-    else:
-        table = _open(source)
-        if target is None:
-            raise ValueError(f"{source}: say which column to predict, --target {table.names[-1]!r}")
-        keys = [_column(source, table.names, name) for name in [target, *further]]
-        found = [table.targets(key) for key in keys]
-        features = tuple(name for name in table.names if name not in keys)
-    if weights is not None and keys[0] == keys[1]:
-        raise ValueError(f"{source}: {keys[0]} is the target, the weights must be another column")
-    if not features:
-        used = "the target" if weights is None else "the target and the weights"
-        raise ValueError(f"{source} has no column but {used}, expected features, too")
-    return table, features, found
-
-
-def _suffix(source: str) -> str:
+def suffix_of(source: str) -> str:
     """The suffix of a file that exists and can be read."""
     suffix = Path(source).suffix.lower()
     if suffix not in SUFFIXES:
@@ -191,25 +144,33 @@ def _suffix(source: str) -> str:
         return suffix
 
 
-def _column(source: str, names: Sequence[str], name: str) -> str:
-    """The name of a column given by its name, or by its index."""
-    if name not in names:
-        try:
-            return names[int(name)]
-        except (ValueError, IndexError):
-            pass
-    _check_names(source, names, [name])
-    return name
+def _open(source: str) -> Table:
+    """All columns of a source; those of an NPZ file are its X."""
+    if source in BUNDLED:
+        names, X, *_ = bundled.load(source)
+        return Matrix(X, names)
+    match suffix_of(source):
+        case ".csv":
+            return CSVFile(source)
+        case ".parquet":
+            return ParquetFile(source)
+        case ".npy":
+            return read_npy(source)
+    return read_npz(source)[0]
 
 
-def _check_names(source: str, known: Sequence[str], names: Collection[str]) -> None:
-    missing = [name for name in names if name not in known]
-    if missing:
-        more = f" and {len(known) - _SHOWN:,} more" if len(known) > _SHOWN else ""
-        raise ValueError(
-            f"{source} has no column {missing[0]!r}: "
-            f"its columns are {', '.join(known[:_SHOWN])}{more}"
-        )
+def _open_with_targets(
+    source: str, target: str | None, weights: str | None
+) -> tuple[Table, tuple[str, ...], list[Array]]:
+    """A file, its features, and what else is asked for: the targets, and maybe weights."""
+    if suffix_of(source) == ".npz":
+        keys = ["y" if target is None else target, *([] if weights is None else [weights])]
+        matrix, found = read_npz(source, *keys)
+        check_apart(source, keys)
+        return matrix, matrix.names, found
+    table = _open(source)
+    keys, features = roles(source, table.names, target, weights)
+    return table, features, [table.targets(key) for key in keys]
 
 
 def _features(
@@ -259,7 +220,7 @@ def _targets(source: str, raw: Array) -> tuple[Array, tuple[str, ...] | None]:
         if (raw == "").any():
             row = int((raw == "").argmax()) + 1
             raise ValueError(f"{source}: example {row} has no target: remove the row")
-        if all(_is_whole(text) for text in raw):
+        if all(is_whole(text) for text in raw):
             raw = raw.astype(np.int64)
         elif all(is_number(text) for text in raw):
             raw = raw.astype(np.float64)
@@ -284,10 +245,6 @@ def _targets(source: str, raw: Array) -> tuple[Array, tuple[str, ...] | None]:
             "remove the row"
         )
     return values, None
-
-
-def _is_whole(text: str) -> bool:
-    return re.fullmatch("[+-]?[0-9]{1,17}", text) is not None  # which 64 bits hold
 
 
 def _weights(source: str, raw: Array) -> Array:

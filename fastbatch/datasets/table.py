@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -25,21 +24,3 @@ class Table(Protocol):
 
     def targets(self, name: str) -> Array:
         """A column as it is, (N,): numbers of any kind, or text."""
-
-
-def text_of(number: float) -> str:
-    """A number that names a category.
-
-    Examples
-    --------
-    >>> text_of(3.0), text_of(0.5), text_of(np.nan)
-    ('3', '0.5', '')
-    """
-    if np.isnan(number):
-        return ""
-    return str(int(number)) if float(number).is_integer() else str(float(number))
-
-
-def texts_of(numbers: Array) -> Array:
-    """The `text_of` each of them, (N,) object."""
-    return np.array([text_of(number) for number in numbers.tolist()], dtype=object)

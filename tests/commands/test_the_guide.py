@@ -24,7 +24,7 @@ def test_the_commands_of_the_guide_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = GUIDE.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.startswith("    fastbatch ")]
-    assert len(lines) == 9
+    assert len(lines) == 11
     for line in lines:
         assert status(*shlex.split(line)[1:]) == 0, (line, capsys.readouterr().err)
     for name in ("pets.best.safetensors", "pets.safetensors.toml", "log.csv", "curves.png"):

@@ -233,6 +233,13 @@ def of_another(path, **other):
             r"wrap it in PreparedSource\(source\)",
         ),
         (
+            lambda p: fb.Trainer(fb.Network([fb.Dense(2)], 2, "cross_entropy")).fit(
+                batches=Stream(PreparedSource(of(p, x=["a", "b"], y=[0, 1])), 1)
+            ),
+            ValueError,
+            "standardised: name it in categorical .* scale_target=False .*y\\[0\\] is -1.0",
+        ),
+        (
             lambda p: of_another(p, x=["a", "b"], z=[1, 2], y=[1, 2]),
             ValueError,
             "must have the same features .*found \\('x', 'z'\\)",

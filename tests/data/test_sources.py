@@ -284,6 +284,11 @@ def zipped(path, note=None, **members):
             "data.csv: unknown categorical column 'z'",
         ),
         (
+            lambda f: CSVSource(f / "data.csv", "y", ["a", "y"], categorical=["z"]),
+            ValueError,
+            "unknown categorical column 'z': known are a, y$",
+        ),
+        (
             lambda f: ParquetSource(f / "one.parquet", "y", categorical=["z"]),
             ValueError,
             "one.parquet: unknown categorical column 'z'",
