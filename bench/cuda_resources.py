@@ -92,7 +92,8 @@ def resources(dtype, number, capability):
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
     _, kernel, _ = kernels(dtype)[number]
     arguments, _ = normalize_signature(signature(kernel, np.dtype(dtype)))
-    options = {"launch_bounds": kernel.targetoptions.get("launch_bounds")}
+    assert not kernel.targetoptions["lto"], "what is launched would come of another compiler"
+    options = {"launch_bounds": kernel.targetoptions["launch_bounds"]}
     ptx, _ = cuda.compile_ptx(kernel.py_func, arguments, cc=capability, **options)
     accesses = re.findall(r"\b(?:ld|st)\.(?:global|shared)(?:\.\w+)*?(\.v[24])?\.[bfsu](\d+)", ptx)
     wide = sum(int(vector[2:] or 1) * int(bits) == 128 for vector, bits in accesses)

@@ -94,6 +94,7 @@ def launches(cell):
         device_array=lambda shape, dtype: np.zeros(shape, dtype).view(_Array),
     )
     with (
+        patch("fastbatch.backends.why_no_cuda", lambda: None),
         patch.object(toolkit, "cuda", device),
         patch("fastbatch.kernels.cuda.session.limits", lambda: toolkit.H100),
         patch.object(CUDADispatcher, "__getitem__", configured),

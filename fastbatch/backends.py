@@ -59,7 +59,7 @@ def takes(name: str, operation: Any) -> bool:
 def why_no_cuda() -> str | None:
     """What is missing for the backend "cuda", None if nothing is."""
     try:
-        reason: str | None = load("cuda").describe()["why_not"]
+        reason: str | None = _module("cuda").describe()["why_not"]
     except ImportError as error:  # a Numba without numba.cuda
         reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
     return reason
@@ -69,9 +69,15 @@ def why_no_cuda() -> str | None:
 def load(name: str) -> Any:
     """Import the backend of that name, one of BACKENDS; all offer the same functions.
 
+    One that cannot be used here is refused again: a network may have come from another machine.
+
     Examples
     --------
     >>> load("reference").uniform(2, seed=0, stream=0).shape
     (2,)
     """
+    return _module(check(name))
+
+
+def _module(name: str) -> Any:
     return import_module(f"fastbatch.kernels.{name}")

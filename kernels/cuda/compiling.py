@@ -44,7 +44,7 @@ _NAMES = {
     "int64": {
         "a_capacity", "a_first", "a_rows", "b_capacity", "b_first", "b_rows", "block_rows",
         "blocks", "capacity", "clip", "columns", "count_step", "draw", "first", "first_example",
-        "first_row", "loss", "mode", "norm_columns", "number", "purpose", "rows", "seed", "size",
+        "first_row", "how_far", "loss", "norm_columns", "number", "purpose", "rows", "seed", "size",
         "step", "stream", "stride", "weight_step",
     },
 }  # fmt: skip

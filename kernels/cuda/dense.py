@@ -26,7 +26,7 @@ from .layout import (
     WEIGHTS,
 )
 from .loss_and_delta import loss_and_delta
-from .tiles import SKEW, columns_of, four, product, row_of, rows_of, sixteen, with_row
+from .tiles import SKEW, by_fours, columns_of, four, pick, product, rows_of, sixteen, with_row
 from .toolkit import cuda, function, kernel, load4, mul, select, shared_array, splat, store4
 
 LOSS_THREADS = 128
@@ -65,7 +65,7 @@ def activate_tile(drops):
         order, position, column, masks = who
         activation, behind = layers[number, ACTIVATION], number + 1
         for r in range(min(rows, GROUP)):
-            value, slope = _activate4(activation, row_of(z, r), columns)
+            value, slope = _activate4(activation, pick(z, r), columns)
             if drops and behind < layers.shape[0] and layers[behind, DROPPED] > 0:
                 example = order[position + r]
                 value, slope = drop(layers, behind, value, slope, example, column, masks)
@@ -80,19 +80,12 @@ def activate_tile(drops):
 
 
 @function
-def _times4(a, b):
-    return (
-        flush(mul(a[0], b[0])),
-        flush(mul(a[1], b[1])),
-        flush(mul(a[2], b[2])),
-        flush(mul(a[3], b[3])),
-    )
+def _flushed_product(a, b):
+    return flush(mul(a, b))
 
 
-@function
-def times(a, b):
-    """The elementwise product of two tiles, without subnormal numbers."""
-    return _times4(a[0], b[0]), _times4(a[1], b[1]), _times4(a[2], b[2]), _times4(a[3], b[3])
+# The elementwise product of two tiles, without subnormal numbers.
+times = by_fours(by_fours(_flushed_product))
 
 
 @function

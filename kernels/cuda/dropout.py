@@ -8,23 +8,11 @@ stand in the workspace.  All that comes later is then right without knowing of i
 
 from .layout import DROPPED, ENTERING, ENTERING_STRIDE, FIRST_MASK, GROUP, INPUTS, SCALE
 from .philox import MASKS, words
+from .tiles import pick
 from .toolkit import cuda, from_bits, function, kernel, lanes, mul, select, splat, store4
 
 THREADS = 128
 WORDS = 32  # of a group of columns, made from eight blocks of the generator
-
-
-@function
-def _word(block, number):
-    """The word of that number in a tuple; indexed by it, the tuple would lie in memory."""
-    word = block[0]
-    if number == 1:
-        word = block[1]
-    elif number == 2:
-        word = block[2]
-    elif number == 3:
-        word = block[3]
-    return word
 
 
 @function
@@ -40,12 +28,12 @@ def _words4(row, first_group, column, step, draw, like):
         a = words(base + lane // 2, step, MASKS, draw)
         b = words(base + lane // 2 + 1, step, MASKS, draw)
         k = 2 * vector
-        return _word(a, k), _word(a, k + 1), _word(b, k), _word(b, k + 1)
+        return pick(a, k), pick(a, k + 1), pick(b, k), pick(b, k + 1)
     return (
-        _word(words(base + lane, step, MASKS, draw), vector),
-        _word(words(base + lane + 1, step, MASKS, draw), vector),
-        _word(words(base + lane + 2, step, MASKS, draw), vector),
-        _word(words(base + lane + 3, step, MASKS, draw), vector),
+        pick(words(base + lane, step, MASKS, draw), vector),
+        pick(words(base + lane + 1, step, MASKS, draw), vector),
+        pick(words(base + lane + 2, step, MASKS, draw), vector),
+        pick(words(base + lane + 3, step, MASKS, draw), vector),
     )
 
 

@@ -46,12 +46,10 @@ def _releasing(function):
     return ask
 
 
-def _bound(plan, theta, X, y, weights=None, order=None, rows=None):
+def _bound(plan, theta, X, y, order=None, rows=None):
     """A session with these data and parameters, and room for all examples or so many rows."""
     session = _session(plan)
-    session.treat_each_as_it_is()
-    session.record()
-    session.bind(X, y, weights, order)
+    session.bind(X, y, order=order)
     examples = len(X if order is None else order)
     session.reserve(examples if rows is None else min(rows, examples))
     session.set_theta(theta)

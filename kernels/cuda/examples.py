@@ -48,7 +48,7 @@ def examples_kernel(dtype, tile, width, drops=False, drops_examples=False):
 
     @kernel(threads=threads)
     def sweep(
-        mode, stopped, layers, theta, X, order, counts, count_step, loss, labels, y, scale,
+        how_far, stopped, layers, theta, X, order, counts, count_step, loss, labels, y, scale,
         activations, deltas, losses, capacity, first, rows, step, draw, first_example,
     ):  # fmt: skip
         a = shared_array(a_size, real)
@@ -62,7 +62,7 @@ def examples_kernel(dtype, tile, width, drops=False, drops_examples=False):
         base = cuda.blockIdx.x * examples  # the block's first row
         row, own = thread // groups * GROUP, thread % groups * GROUP  # of the tile
         here = rows - base - row  # rows that the thread has, and perhaps more
-        wants_delta = mode == WITH_DELTAS
+        wants_delta = how_far == WITH_DELTAS
         choose_rows(chosen, order, first + base, rows - base, counts, count_step)
 
         for number in range(last + 1):
@@ -84,12 +84,12 @@ def examples_kernel(dtype, tile, width, drops=False, drops_examples=False):
                     value = activate_results(
                         layers, number, z, outputs - column, activations, deltas,
                         layers[number, LEAVING] * capacity + (base + row) * stride + column,
-                        stride, here, wants_delta or (mode == ONLY_OUTPUTS and number == last),
+                        stride, here, wants_delta or (how_far == ONLY_OUTPUTS and number == last),
                         wants_delta,
                         (order, first + base + row, column, (step, draw, first_example)),
                     )  # fmt: skip
                     store_column(kept, out + column * a_step + row, a_step, value)
-        if mode == ONLY_OUTPUTS:
+        if how_far == ONLY_OUTPUTS:
             return
 
         # Outputs, and derivatives in the workspace, are read by other threads: all must be there.
@@ -107,7 +107,7 @@ def examples_kernel(dtype, tile, width, drops=False, drops_examples=False):
             )  # fmt: skip
             if busy and thread % lanes == 0:
                 losses[base + i] = result
-        if mode == ONLY_LOSSES:
+        if how_far == ONLY_LOSSES:
             return
 
         for number in range(last, 0, -1):

@@ -11,15 +11,12 @@ import numpy as np
 
 from .dense import choose, examples_of, store_rows
 from .layout import ENTERING, ENTERING_STRIDE, GROUP, INPUTS, LEAVING, OUTPUTS, STRIDE
-from .tiles import Tile, columns_of, four, product, sixteen
+from .tiles import Tile, by_fours, columns_of, four, product, sixteen
 from .toolkit import cuda, fma, function, kernel, mul, shared_array, splat
 
 TILE = Tile(64, 64, 16)
 
-
-@function
-def _mul4(a, b):
-    return mul(a[0], b[0]), mul(a[1], b[1]), mul(a[2], b[2]), mul(a[3], b[3])
+_mul_tile = by_fours(by_fours(mul))
 
 
 @function
@@ -30,11 +27,6 @@ def _fma4(a, b, c):
         fma(a[2], b[2], c[2]),
         fma(a[3], b[3], c[3]),
     )
-
-
-@function
-def _mul_tile(a, b):
-    return _mul4(a[0], b[0]), _mul4(a[1], b[1]), _mul4(a[2], b[2]), _mul4(a[3], b[3])
 
 
 @function

@@ -31,7 +31,7 @@ def kernel(function=None, *, threads=None):
         options["launch_bounds"] = threads, 1  # without the 1 ptxas spills to have more blocks
     elif threads:
         options["max_registers"] = min(255, _REGISTERS // threads)
-    return cuda.jit(**options)(function)
+    return cuda.jit(function, **options)  # jit(**options) would forget that of lto
 
 
 def function(function):
@@ -39,7 +39,8 @@ def function(function):
 
     It becomes part of them, for else what it returns would go through memory.
     """
-    return cuda.jit(device=True, **{"forceinline" if _IS_PACKAGE else "inline": True})(function)
+    options = {"forceinline": True} if _IS_PACKAGE else {}  # Numba's own inlines anyway
+    return cuda.jit(function, device=True, **options)
 
 
 def _of_two(builtin, result):

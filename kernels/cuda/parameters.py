@@ -26,7 +26,7 @@ from .layout import (
 from .noise import normal4
 from .optimizers import RULES, update_of
 from .philox import NOISE
-from .tiles import SKEW, four, product, row_of, rows_of, sixteen
+from .tiles import SKEW, by_fours, four, pick, product, rows_of, sixteen
 from .toolkit import (
     add,
     cuda,
@@ -66,7 +66,7 @@ def _what_enters(threads, depth, width):
     `of`: (is X what enters, (X, order, counts, count_step, position of the first example),
     (activations, place, stride), inputs, first column, whether to square).
     """
-    step, groups = width + SKEW, width // GROUP
+    step, groups, multiply = width + SKEW, width // GROUP, by_fours(mul)
 
     @function
     def fetch_examples(slices, start, first, count, of):
@@ -90,7 +90,7 @@ def _what_enters(threads, depth, width):
             k, j = i // groups, i % groups * GROUP
             a = _entering(activations, place + (first + k) * stride, column + j, inputs)
             if squared:
-                a = mul(a[0], a[0]), mul(a[1], a[1]), mul(a[2], a[2]), mul(a[3], a[3])
+                a = multiply(a, a)
             store4(slices, start + k * step + j, a)
 
     @function
@@ -167,14 +167,7 @@ def block_gradients_kernel(dtype, tile):
     return block_gradients
 
 
-@function
-def _add4(a, b):
-    return add(a[0], b[0]), add(a[1], b[1]), add(a[2], b[2]), add(a[3], b[3])
-
-
-@function
-def _add_tile(a, b):
-    return _add4(a[0], b[0]), _add4(a[1], b[1]), _add4(a[2], b[2]), _add4(a[3], b[3])
+_add_tile = by_fours(by_fours(add))
 
 
 @function
@@ -291,6 +284,6 @@ def parameters_kernel(dtype, tile, rule):
         if last:
             how = layers, number, column, step, seed, penalty, deviation, noisy, k
             for r in range(min(here, GROUP)):  # one loop, since an update is much code
-                finish_row(theta, state, size, place + r * stride, row_of(g, r), row + r, how)
+                finish_row(theta, state, size, place + r * stride, pick(g, r), row + r, how)
 
     return parameters

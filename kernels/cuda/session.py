@@ -42,10 +42,10 @@ class Update(NamedTuple):
     """What a step's update needs, worked out beforehand; numbers are of the network's dtype."""
 
     constants: tuple  # of the rule
+    penalty: Any  # on large weights, times the scale
+    deviation: Any  # of the noise
     step: int = 0  # which noise is added, and which masks are drawn
     seed: int = 0
-    penalty: Any = 0.0  # on large weights, times the scale
-    deviation: Any = 0.0  # of the noise
     noisy: bool = False
 
 
@@ -79,12 +79,11 @@ class Session:
         self._no_labels, self.stopped = (to_device(np.zeros(1, np.int64)) for _ in range(2))
         self._so_far = to_device(np.zeros(5))
         zero = layout.dtype.type(0)
-        self._no_update = Update((zero,) * N_CONSTANTS, penalty=zero, deviation=zero)
-        self.capacity, self._partials = 0, self._nothing
-        self._norm_columns, self._square_blocks = 0, None
-        self._example_losses = self._example_norms = None
+        self._no_update = Update((zero,) * N_CONSTANTS, zero, zero)
+        self.capacity, self._partials, self._square_blocks = 0, self._nothing, None
         self.take_masks_of(plan)
         self.treat_each_as_it_is()
+        self.record()
 
     def _zeros(self, size):
         return to_device(np.zeros(size, self.layout.dtype))
@@ -130,6 +129,7 @@ class Session:
 
         Without targets the loss is an output, see loss_functions.SELECTED_OUTPUT.
         """
+        self.X = self._labels = self._targets = None  # free before the next are there
         self.X, self.loss = flat(X), loss_functions.SELECTED_OUTPUT
         self._labels, self._targets = self._no_labels, self._nothing
         if y is not None:
@@ -153,8 +153,7 @@ class Session:
         if weights is not None:
             self._weights = self._counts = flat(weights)
             if self._per_example:  # weights come later, but for those that are 0
-                counted = (self._weights.copy_to_host() != 0).astype(self.layout.dtype)
-                self._counts = to_device(counted)
+                self._counts = to_device((weights != 0).astype(self.layout.dtype))
 
     def release(self):
         """Let go of the data, whose memory others may want; `bind` gives new ones."""

@@ -118,6 +118,21 @@ def _axpy4(a, b, acc):
     return fma(a, b[0], acc[0]), fma(a, b[1], acc[1]), fma(a, b[2], acc[2]), fma(a, b[3], acc[3])
 
 
+def by_fours(operation):
+    """A function of two tuples of four, which does `operation` with each pair of items."""
+
+    @function
+    def run(a, b):
+        return (
+            operation(a[0], b[0]),
+            operation(a[1], b[1]),
+            operation(a[2], b[2]),
+            operation(a[3], b[3]),
+        )
+
+    return run
+
+
 @function
 def four(x):
     """A row of four times the same."""
@@ -131,16 +146,16 @@ def sixteen(row):
 
 
 @function
-def row_of(tile, r):
-    """A row of a tile, where the loop over them is not to be written out four times."""
-    row = tile[0]
-    if r == 1:
-        row = tile[1]
-    elif r == 2:
-        row = tile[2]
-    elif r == 3:
-        row = tile[3]
-    return row
+def pick(items, number):
+    """The item of that number; indexed by one that varies, a tuple of four would lie in memory."""
+    item = items[0]
+    if number == 1:
+        item = items[1]
+    elif number == 2:
+        item = items[2]
+    elif number == 3:
+        item = items[3]
+    return item
 
 
 @function

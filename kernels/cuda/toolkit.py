@@ -65,15 +65,30 @@ def why_not():
     """Why nothing can be computed on a device here, or None if it can."""
     if SIMULATED:
         return None
+    found = "the CUDA device cannot be used"
     try:
         if cuda.is_available():
             limits()
+            found = "no kernel runs on the CUDA device, its driver may be older than the compiler"
+            _run_a_kernel()
             return None
     except Exception as error:  # Numba, its driver and cuda.core have kinds of their own
-        return f"the CUDA device cannot be used ({_first_sentence(error)})"
+        return f"{found} ({_first_sentence(error)})"
     if error := cuda.cuda_error():
         return f"no CUDA device was found ({_first_sentence(error)})"
     return "libNVVM, which compiles for the device, was not found"
+
+
+@kernel
+def _write_one_kernel(out):
+    out[0] = 1
+
+
+def _run_a_kernel():
+    """Raise what keeps kernels from running."""
+    out = to_device(np.zeros(1, np.int64))
+    _write_one_kernel[1, 1](out)
+    out.copy_to_host()
 
 
 def _first_sentence(error):

@@ -9,12 +9,12 @@ from ..plan import Batches
 from .optimizers import constants, noise_deviations
 from .philox import bits_of
 from .session import Session, Sums, Update
-from .toolkit import as_device_array, is_device_array, to_device
+from .toolkit import to_device
 
-# What a step or an epoch changes, beside what is on the device.
+# What steps, epochs and other data change, beside what is on the device.
 _CHANGING = (
-    "epoch", "step", "batch", "loss_sum", "weight_sum", "variance_sum", "signal_sum",
-    "example_losses", "example_norms", "probabilities",
+    "epoch", "step", "batch", "batches", "_first_batch", "loss_sum", "weight_sum", "variance_sum",
+    "signal_sum", "example_losses", "example_norms", "probabilities",
 )  # fmt: skip
 
 
@@ -81,10 +81,9 @@ class Training:
         session.reserve(batch_size, batch_size)
         self.epoch = self.step = self.batch = 0
         self.loss_sum = self.weight_sum = self.variance_sum = self.signal_sum = 0.0
-        self.probabilities = None
-        self._batches, self._batches_epoch = Batches(), None  # and the epoch that they are of
-        self._bind(X, y, weights, 0)
-        self._session.record(self._example_losses, self._example_norms)
+        self._bind(X, y, weights)
+        self._take(Batches(), None)
+        session.record(self._example_losses, self._example_norms)
 
     example_losses = _recorded("_example_losses", "Loss of each example when last seen, (N,).")
     example_norms = _recorded("_example_norms", "Norm of its gradient then, (N,).")
@@ -122,11 +121,11 @@ class Training:
         self._bind(X, y, weights, first_batch)
         self._take(Batches(rows), self._batches_epoch)
 
-    def _bind(self, X, y, weights, first_batch):
+    def _bind(self, X, y, weights, first_batch=0):
+        """Let these be the data, from that batch of the epoch on; `_take` has order and weights."""
         self._data, self._first_batch = (X, y, weights), first_batch
-        self._examples = self._positions = len(X)
-        self._session.bind(X, y, weights)
-        self._weigh_by(weights)
+        self._examples = len(X)
+        self._session.bind(X, y)
         self.batches = first_batch + -(-len(X) // self._batch_size)
 
     def advance(self, learning_rates):
@@ -179,10 +178,10 @@ class Training:
                 deviation = scale * level
             update = Update(
                 tuple(own),
-                self.step + number,
-                bits_of(seed),
                 dtype.type(scale * self._l2),
                 dtype.type(deviation),
+                self.step + number,
+                bits_of(seed),
                 noisy,
             )
             steps.append(_Step(start, stop, weight, squares, scale, update))
@@ -236,21 +235,14 @@ class Training:
     def _take(self, batches, epoch):
         """Let these be the batches of the epoch."""
         rows, starts = batches.rows, batches.starts
-        weights = self._data[2] if batches.weights is None else batches.weights
+        self._weights = self._data[2] if batches.weights is None else batches.weights
         self._session.take_order(rows)
-        self._weigh_by(weights)
+        self._session.weigh_by(self._weights)
         if starts is not None and len(starts) > 1:
             self._session.reserve(int(np.diff(starts).max()), self._batch_size)
         self._positions = self._examples if rows is None else len(rows)
         self.probabilities = batches.probabilities
         self._batches, self._batches_epoch = batches, epoch
-
-    def _weigh_by(self, weights):
-        """Weigh by these; the host needs them, too."""
-        self._session.weigh_by(weights)
-        if weights is not None and is_device_array(weights):
-            weights = as_device_array(weights).copy_to_host()
-        self._weights = weights
 
     def next_epoch(self):
         """Go on to the first batch of the next epoch."""
@@ -267,16 +259,15 @@ class Training:
         """Copy of everything that a step changes."""
         values = {name: getattr(self, name) for name in _CHANGING}
         state = self._session.theta.copy_to_host(), self._session.slots.copy_to_host()
-        data = self._data, self._first_batch
-        return values, state, (self._batches, self._batches_epoch), data
+        return values, state, (self._batches, self._batches_epoch), self._data
 
     def restore(self, snapshot):
         """Stand again where `snapshot` was taken."""
-        values, (theta, slots), batches, (data, first_batch) = snapshot
+        values, (theta, slots), batches, data = snapshot
         self._session.theta.copy_to_device(theta)
         self._session.slots.copy_to_device(slots)
         if data is not self._data:
-            self._bind(*data, first_batch)
+            self._bind(*data)
         self._take(*batches)
         for name, value in values.items():
             setattr(self, name, value)

@@ -1,10 +1,13 @@
 """Tests of the CUDA backend run in Numba's simulator, in a process of their own (`make test`)."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    sys.path.append(str(Path(__file__).parents[1] / "kernels"))  # whose runs serve here, too
     from simulator import ORDERS, install, thread_order
 
     install()

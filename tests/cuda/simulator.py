@@ -18,10 +18,8 @@ from types import SimpleNamespace
 import numpy as np
 from greenlet import getcurrent, greenlet
 from numba import cuda
-from numba.core import types
 from numba.cuda.simulator import kernel, kernelapi
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
-from numba.np.numpy_support import as_dtype
 
 ORDERS = "ascending", "descending", "shuffled"
 _order = "ascending"
@@ -82,39 +80,22 @@ class Memory:
         self._check(index)
         self.array[index] = value
 
-    def __len__(self):
-        return len(self.array)
-
 
 def filled(shape, dtype):
     """A new array with nothing in it that might be mistaken for a result."""
-    dtype = as_dtype(dtype) if isinstance(dtype, types.Type) else np.dtype(dtype)
+    dtype = np.dtype(dtype)
     return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min, dtype)
 
 
-def unwritten(shape, dtype):
-    """The same as memory of a kernel."""
-    return Memory(filled(shape, dtype))
-
-
 class Shared:
-    """The shared memory of a block: each line that asks for some has its own."""
+    """The shared memory of a block; `shared_array` sees to it that its threads have the same."""
 
     def __init__(self, dynamic_bytes):
-        self._arrays = {}
-        self._dynamic = np.full(dynamic_bytes, 0xFF, np.uint8)  # NaN in any floating-point dtype
+        assert not dynamic_bytes
 
     def array(self, shape, dtype):
-        """What the first thread is given, all others are given, too."""
-        if shape == 0:
-            dtype = as_dtype(dtype) if isinstance(dtype, types.Type) else np.dtype(dtype)
-            count = self._dynamic.nbytes // dtype.itemsize
-            return Memory(self._dynamic[: count * dtype.itemsize].view(dtype))
-        frame = sys._getframe(1)
-        place = frame.f_code, frame.f_lineno
-        if place not in self._arrays:
-            self._arrays[place] = unwritten(shape, dtype)
-        return self._arrays[place]
+        """A new array in which nobody has written."""
+        return Memory(filled(shape, dtype))
 
 
 class Thread(greenlet):
@@ -163,5 +144,4 @@ def install():
     kernel.np = SimpleNamespace(ndarray=np.ndarray, void=np.void, ndindex=places)
     kernel.FakeWithinKernelCUDAArray = lambda array: Memory(array._ary)
     kernelapi.FakeCUDAShared = Shared
-    kernelapi.FakeCUDALocal = lambda: SimpleNamespace(array=unwritten)
     kernelapi.threading = SimpleNamespace(current_thread=getcurrent)

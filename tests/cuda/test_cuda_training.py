@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import test_rebinding
 
 from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, cuda
+from fastbatch.kernels.cuda import session
 from fastbatch.kernels.cuda.toolkit import to_device
 from fastbatch.kernels.plan import Batches
 from fastbatch.optimizers import SGD, Adam, RMSprop
@@ -143,6 +145,31 @@ def test_data_in_parts_give_the_bits_of_the_whole():
         whole.next_epoch()
 
 
+@pytest.mark.parametrize(
+    ("claim", "of"),
+    [
+        (test_rebinding.test_it_goes_back_to_a_snapshot_of_an_earlier_part, ("bits", "float32")),
+        (test_rebinding.test_it_goes_back_from_the_next_epoch_on_the_same_data, ()),
+        (test_rebinding.test_it_goes_on_amid_a_part, ()),
+        (test_rebinding.test_the_next_epoch_begins_with_the_first_batch_of_what_is_at_hand, ()),
+    ],
+)
+def test_what_holds_on_the_cpu_of_data_in_parts(claim, of):
+    claim(cuda, *of)
+
+
+def test_data_are_let_go_of_before_the_next_ones_come(monkeypatch):
+    training, (_, *data), held = start(), CASE.data("float32"), []
+
+    def note(array):
+        held.append(training._session.X)
+        return to_device(array)
+
+    monkeypatch.setattr(session, "to_device", note)
+    training.rebind(*data)
+    assert held[0] is None
+
+
 def test_batches_may_be_empty_and_larger_than_planned():
     starts = np.array([0, 0, 13, 14, 14, 22])
     rows = np.arange(22)[::-1] % 23
@@ -185,16 +212,16 @@ def test_rows_of_weight_0_count_for_nothing_whatever_they_hold(options, case, dt
     assert (weights == 0).any()
 
 
-def test_data_on_the_device_are_used_where_they_lie():
+def test_examples_on_the_device_are_used_where_they_lie():
     theta, X, y, weights = CASE.data("float32")
-    plan, on_device = CASE.plan("float32"), [to_device(array) for array in (X, y, weights)]
+    plan, there = CASE.plan("float32"), to_device(X)
     expected = cuda.value_and_gradient(plan, theta, X, y, weights, 0.5)
-    found = cuda.value_and_gradient(plan, theta, *on_device, 0.5)
+    found = cuda.value_and_gradient(plan, theta, there, y, weights, 0.5)
     assert found[0] == expected[0]
     np.testing.assert_array_equal(found[1], expected[1])
-    training = cuda.Training(plan, SGD(0.01), *on_device, batch_size=5)
+    training = cuda.Training(plan, SGD(0.01), there, y, weights, batch_size=5)
     training.theta = theta
-    on_device[0].copy_to_device(2 * X)  # nothing was copied
+    there.copy_to_device(2 * X)  # nothing was copied
     training.advance(np.full(9, 0.01))
     other = cuda.Training(plan, SGD(0.01), 2 * X, y, weights, batch_size=5)
     other.theta = theta

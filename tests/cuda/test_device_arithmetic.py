@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_examples_on_the_device import OfAnotherLibrary
 
 from fastbatch.kernels.cuda import toolkit
 from fastbatch.kernels.cuda.toolkit import cuda, kernel, load4, shared_array, store4, to_device
@@ -154,22 +155,15 @@ def test_a_block_does_not_see_what_another_left():
     assert np.isnan(out.copy_to_host()).all()
 
 
-class OfAnotherLibrary:
-    """An array of another library on the device, which in the simulator is the host."""
-
-    def __init__(self, array):
-        self.array = array
-        self.__cuda_array_interface__ = {**array.__array_interface__, "version": 3, "stream": None}
-
-
 def test_arrays_of_other_libraries_are_used_where_they_lie():
-    theirs = OfAnotherLibrary(np.arange(8, dtype=np.float32).reshape(2, 4))
+    values = np.arange(8, dtype=np.float32).reshape(2, 4)
+    theirs = OfAnotherLibrary(values)
     assert toolkit.is_device_array(theirs)
     assert toolkit.is_device_array(toolkit.empty(1, np.float32))
-    assert not toolkit.is_device_array(theirs.array)
+    assert not toolkit.is_device_array(values)
     ours = toolkit.as_device_array(theirs)
     assert ours.shape == (2, 4) and ours.dtype == np.float32
-    theirs.array[1, 2] = 50.0
+    values[1, 2] = 50.0
     assert ours.copy_to_host()[1, 2] == 50.0
 
 

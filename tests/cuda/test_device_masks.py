@@ -6,25 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_masks import identity
 
 from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, cuda
 from fastbatch.kernels.cuda.activations import NAMES
 from fastbatch.kernels.cuda.layout import Layout
-from fastbatch.kernels.plan import DenseOp, DropoutOp, Plan
 from fastbatch.optimizers import Adam
 from fastbatch.verification import DROPOUT, DTYPES, Case
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
-
-def identity(width, dtype, rate=0.5, **options):
-    """A network that drops what comes in, passes on the rest, and drops of that."""
-    layer = DenseOp(width, width, "identity")
-    layers = DropoutOp(width, rate), layer, DropoutOp(width, rate), layer
-    plan = Plan(layers, "squared_error", dtype, **{"dropping": True, **options})
-    part = np.append(np.eye(width).ravel(), np.zeros(width))
-    return plan, np.tile(part, 2).astype(dtype)
 
 
 @settings(max_examples=8, deadline=None, derandomize=True, database=None)

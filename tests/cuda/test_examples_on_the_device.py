@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from numba import cuda
 from numba.cuda.cudadrv.driver import CudaAPIError
+from numba.cuda.simulator.kernel import FakeCUDAKernel
 
 import fastbatch as fb
 from fastbatch import backends
 from fastbatch.commands import doctor
+from fastbatch.kernels.cuda import toolkit
 from fastbatch.kernels.cuda.toolkit import to_device
 
 X = np.array([[3, 1], [-2, 5], [0, 7], [4, -6], [1, 1], [2, 9]], np.float32)
@@ -157,6 +159,20 @@ def test_less_is_possible_where_memory_was_too_small_for_more(monkeypatch):
         net.losses(net.init(), many, np.tile(LABELS, 100))
     found = net.losses(net.init(), many[:30], np.tile(LABELS, 5))
     np.testing.assert_array_equal(found, np.tile(network("cpu").losses(net.init(), X, LABELS), 5))
+
+
+def test_a_device_that_runs_no_kernel_is_a_reason(monkeypatch):
+    def fail(*arguments):
+        raise CudaAPIError("[222] UNSUPPORTED_PTX_VERSION. And more")
+
+    monkeypatch.setattr(toolkit, "SIMULATED", False)
+    monkeypatch.setattr(toolkit, "limits", lambda: toolkit.H100)
+    assert toolkit.why_not() is None
+    monkeypatch.setattr(FakeCUDAKernel, "__call__", fail)
+    assert toolkit.why_not() == (
+        "no kernel runs on the CUDA device, its driver may be older than the compiler "
+        "([222] UNSUPPORTED_PTX_VERSION)"
+    )
 
 
 def test_the_doctor_lists_the_devices():

@@ -201,9 +201,9 @@ def test_tiles_are_large_where_each_multiprocessor_has_a_block():
 def test_what_is_chosen_for_the_cells():
     chosen = {}
     for name, case in CELLS.items():
-        plan = Layout(case.plan("float32"), NAMES)
-        tile, width = tiles.for_examples(plan, case.batch_size, limits())
-        parameters = tiles.for_parameters(plan, limits())
+        own = Layout(case.plan("float32"), NAMES)
+        tile, width = tiles.for_examples(own, case.batch_size, limits())
+        parameters = tiles.for_parameters(own, limits())
         chosen[name] = *tile, width, *parameters
     assert chosen == {
         "tiny": (16, 32, 16, 32, 32, 32, 16),

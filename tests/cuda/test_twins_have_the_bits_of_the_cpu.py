@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twin_problems import CASES, LOSSES, answers, assert_same, is_for_cuda
+from make_golden import record
+from test_golden import GOLDEN
+from training_runs import ALL, RUNS
+from twin_problems import CASES, LOSSES, answers, assert_same
 
 from fastbatch.clipping import PerExampleClip
 from fastbatch.kernels import cpu, cuda
 from fastbatch.layers import ACTIVATIONS
 from fastbatch.verification import DROPOUT, DTYPES, Case
-
-# isort: split
-from make_golden import record
-from test_golden import GOLDEN
-from training_runs import ALL, RUNS
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -98,7 +96,7 @@ def test_sums_over_many_examples(examples, dtype):
 SHORT = [
     name
     for name, run in RUNS.items()
-    if is_for_cuda(run.case)
+    if run.case.suits("cuda")
     and not run.sparse
     and (
         DROPOUT in run.case.activations

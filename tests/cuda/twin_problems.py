@@ -1,15 +1,10 @@
 """Small networks and batches for the CUDA backend, which computes slowly in the simulator."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
 from fastbatch.clipping import PerExampleClip
 from fastbatch.layers import ACTIVATIONS
-from fastbatch.verification import DROPOUT, SAMPLE, Case
-
-sys.path.append(str(Path(__file__).parents[1] / "kernels"))  # for training_runs
+from fastbatch.verification import DROPOUT, Case
 
 SIZES = (
     ((1, 1), 1),
@@ -57,11 +52,6 @@ def _cases():
 CASES = dict(_cases())
 
 
-def is_for_cuda(case):
-    """Whether the network draws no samples, and so is one for CUDA."""
-    return SAMPLE not in case.activations
-
-
 def answers(kernels, plan, theta, X, y, weights):
     """What all functions make of a batch, by name."""
     few = slice(0, 3)
@@ -70,8 +60,12 @@ def answers(kernels, plan, theta, X, y, weights):
         "clipped": PerExampleClip(0.5),
         "clipped by layers": PerExampleClip(bounds, per_layer=True, automatic=True),
     }
+    found = {}
+    for name, clip in clips.items():  # first: it would show if anything else were clipped, too
+        parts = kernels.clipped_gradient(plan, theta, X, y, weights, 0.7, clip)
+        found[f"{name} gradient"], found[f"norms of {name}"] = parts
     value, gradient = kernels.value_and_gradient(plan, theta, X, y, weights, 0.7)
-    found = {
+    return found | {
         "outputs": kernels.outputs(plan, theta, X, True),
         "losses": kernels.losses(plan, theta, X, y),
         "value": np.array(value),
@@ -85,10 +79,6 @@ def answers(kernels, plan, theta, X, y, weights):
         "gram": kernels.gradient_gram(plan, theta, X, y, X[few], y[few]),
         "tangent kernel": kernels.tangent_kernel(plan, theta, X[:2], X[few]),
     }
-    for name, clip in clips.items():
-        parts = kernels.clipped_gradient(plan, theta, X, y, weights, 0.7, clip)
-        found[f"{name} gradient"], found[f"norms of {name}"] = parts
-    return found
 
 
 def assert_same(found, expected):

@@ -1,5 +1,7 @@
 """The backend "cuda" where there is no CUDA device: one sentence says so, and all else works."""
 
+import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +39,21 @@ def test_the_backend_is_refused_in_one_sentence(no_device):
         "needs a CUDA device, its driver and the extra cuda, pip install 'fastbatch[cuda]'; or "
         "take backend='cpu'"
     )
+
+
+def test_a_network_that_was_pickled_elsewhere_is_refused_when_it_is_used(no_device):
+    net = fb.Network([fb.Dense(1)], 1, "huber", backend="reference")
+    object.__setattr__(net, "backend", "cuda")
+    net = pickle.loads(pickle.dumps(net))
+    message = r"^backend 'cuda' cannot be used here, .*; or take backend='cpu'$"
+    for use in (
+        net.init,
+        lambda: net.predict([1, 2], [[3]]),
+        lambda: fb.Trainer(net, theta=[1, 2]).fit([[1]], [2]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+    assert replace(net, backend="reference").predict([1, 2], [[3]]).item() == 5
 
 
 def test_a_compiler_for_the_device_is_missed(no_device, monkeypatch):
@@ -109,7 +126,7 @@ def test_a_numba_without_cuda_is_a_reason(no_device, monkeypatch):
     def load(name):
         raise ImportError("no module\nof this name. Install it.")
 
-    monkeypatch.setattr(backends, "load", load)
+    monkeypatch.setattr(backends, "_module", load)
     assert backends.why_no_cuda() == "no module of this name"
 
 
