@@ -9,6 +9,7 @@ from numba.extending import intrinsic
 
 from .simd import call_llvm
 
+SPACING = 16  # words from one to the next: processors fetch cache lines in pairs
 _WORD_BYTES = 8
 # By the first part of a target's name: an intrinsic and its operands.
 _PAUSE = {
@@ -80,15 +81,13 @@ def pause(typingctx):
     return types.none(), lower
 
 
-def _addresses():
-    """Where the system's functions lie that let another thread have this core, and that sleep."""
+def _address():
+    """Where the system's function lies that lets another thread have this core."""
     if os.name == "nt":
-        library = ctypes.WinDLL("kernel32")
-        functions = library.SwitchToThread, library.Sleep  # milliseconds
+        function = ctypes.WinDLL("kernel32").SwitchToThread
     else:
-        library = ctypes.CDLL(None)
-        functions = library.sched_yield, library.usleep  # microseconds
-    return [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
+        function = ctypes.CDLL(None).sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value
 
 
-YIELD, SLEEP = _addresses()
+YIELD = _address()

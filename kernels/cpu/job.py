@@ -38,7 +38,9 @@ _INTEGERS = (
     "sparse_product",
     "sparse_gradient",
     "give_way",  # the system's: another thread may have the core
-    "sleep",  # the system's, for as short as it can
+    "where",  # the system's: on which core this is
+    "allowed_cores",  # the system's: on which cores it may be
+    "allow_cores",  # the system's
     # Addresses of the buffer and of the tables.
     "address",  # of the job itself
     "team",  # the words by which workers agree

@@ -190,7 +190,7 @@ def work(arena: Pointer, job: int, worker: int):
     """A worker's part in a run, from its first phase to its last."""
     task = record(job, JOB)
     team = pointer(task.team, np.int64)
-    phase = next_phase(team, -2, task.give_way, task.sleep)
+    phase = next_phase(team, -2, worker, task)
     while not is_over(phase):
         done = 0
         for turn in range(task.workers):
@@ -202,4 +202,4 @@ def work(arena: Pointer, job: int, worker: int):
                 number = claim(team, queue)
         if done > 0 and complete(team, done, task.units_of_phase):
             _go_on(task, arena, team)
-        phase = next_phase(team, phase, task.give_way, task.sleep)
+        phase = next_phase(team, phase, worker, task)

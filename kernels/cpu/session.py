@@ -5,7 +5,7 @@ from time import perf_counter
 import numpy as np
 
 from ..plan import SparseRows
-from . import atomics, dropout, gaussian_sample, gram, loss_functions, optimizers, sweeps
+from . import atomics, cores, dropout, gaussian_sample, gram, loss_functions, optimizers, sweeps
 from .activations import NAMES, activate
 from .job import GRAM, JOB, LOSSES, NORMS, OUTPUTS, TRAIN, Job
 from .layout import GAUSSIAN_SAMPLE, Layout, round_up
@@ -95,7 +95,8 @@ class Session:
                 self._compile(name)
         self._team = _aligned_zeros(words_for(max_workers), np.dtype(np.int64))
         job["team"], job["give_way"] = self._team.ctypes.data, atomics.YIELD
-        job["sleep"] = atomics.SLEEP
+        for name, address in cores.ADDRESSES.items():
+            job[name] = address
         self._one = self.arena[job["ones"] :].ctypes.data
         job["address"], job["arena"] = self.jobs.ctypes.data, self.arena.ctypes.data
         self._parametric = layout.parametric()

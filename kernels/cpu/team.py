@@ -8,23 +8,22 @@ costs the others one unit.  Who has done what never shows in the bits.
 
 They agree by a few words, each on cache lines of its own: the number of the phase, the units of it
 that are done, and for each queue how many units it has (in the upper half) and how many were
-claimed.
+claimed.  After the queues comes what `cores` knows of each worker.
 """
 
-from .atomics import acquire, fetch_add, pause, release
+from . import cores
+from .atomics import SPACING, acquire, fetch_add, pause, release
 from .jit import jit
 from .subroutine import call
 
-SPACING = 16  # words from one to the next: processors fetch cache lines in pairs
 _PHASE, _DONE, _QUEUES = 0, SPACING, 2 * SPACING
 _OVER = -1
 _SPINS = 1000  # turns of waiting, some 20 us, before the core is offered to somebody else
-_YIELDS = 8  # so often, before the worker sleeps
 
 
 def words_for(workers):
     """How many words a team needs."""
-    return _QUEUES + SPACING * workers
+    return _QUEUES + (SPACING + cores.WORDS) * workers
 
 
 @jit
@@ -40,6 +39,7 @@ def assemble(team, workers):
     release(team, _DONE, 0)
     for queue in range(workers):
         fill(team, queue, queue == 0)
+        cores.forget(team + (_QUEUES + SPACING * workers), queue)
 
 
 @jit
@@ -82,21 +82,17 @@ def is_over(phase):
 
 
 @jit
-def next_phase(team, seen, give_way, sleep):
-    """Wait for a phase other than `seen`; the last two are addresses, see `atomics`.
-
-    Two workers may have come to share a core while another is idle, and the system may leave them
-    there for a second. Who has slept is given an idle core.
-    """
+def next_phase(team, seen, worker, job):
+    """Wait for a phase other than `seen`, on a core that no other worker is on."""
+    places = team + (_QUEUES + SPACING * job.workers)
+    cores.part(places, worker, job)
     spins = 0
     phase = acquire(team, _PHASE)
     while phase == seen:
         pause()
         spins += 1
         if spins % _SPINS == 0:
-            if spins % (_YIELDS * _SPINS) == 0:
-                call(sleep, (1,))
-            else:
-                call(give_way, ())
+            cores.part(places, worker, job)
+            call(job.give_way, ())
         phase = acquire(team, _PHASE)
     return phase
