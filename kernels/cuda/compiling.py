@@ -42,10 +42,10 @@ _NAMES = {
     "{0}": {"deviation", "penalty"},
     f"UniTuple({{0}}, {N_CONSTANTS})": {"k"},
     "int64": {
-        "a_capacity", "a_first", "a_rows", "b_capacity", "b_first", "b_rows", "block_rows",
-        "blocks", "capacity", "clip", "columns", "count_step", "draw", "first", "first_example",
-        "first_row", "how_far", "loss", "norm_columns", "number", "purpose", "rows", "seed", "size",
-        "step", "stream", "stride", "weight_step",
+        "a_capacity", "a_rows", "b_capacity", "b_rows", "block_rows", "blocks", "capacity", "clip",
+        "columns", "count_step", "draw", "first", "first_example", "first_row", "how_far", "loss",
+        "norm_columns", "number", "purpose", "rows", "seed", "size", "step", "stream", "stride",
+        "weight_step",
     },
 }  # fmt: skip
 _TYPES = {name: kind for kind, names in _NAMES.items() for name in names}

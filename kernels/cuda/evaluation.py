@@ -262,4 +262,4 @@ class _Factors:
 
     def _operand(self):
         s = self.session
-        return s.X, s.order, s.activations, s.deltas, s.capacity, 0, self.rows
+        return s.X, s.order, s.activations, s.deltas, s.capacity, self.rows

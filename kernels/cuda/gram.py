@@ -52,8 +52,8 @@ def gram_kernel(dtype, tile):
 
     @kernel(threads=tile.threads)
     def gram(
-        layers, one, Xa, a_order, a_activations, a_deltas, a_capacity, a_first, a_rows,
-        Xb, b_order, b_activations, b_deltas, b_capacity, b_first, b_rows, out, stride,
+        layers, one, Xa, a_order, a_activations, a_deltas, a_capacity, a_rows,
+        Xb, b_order, b_activations, b_deltas, b_capacity, b_rows, out, stride,
     ):  # fmt: skip
         a = shared_array(a_size, real)
         b = shared_array(b_size, real)
@@ -63,8 +63,8 @@ def gram_kernel(dtype, tile):
         row = a_row + cuda.threadIdx.x // groups * GROUP
         column = b_row + cuda.threadIdx.x % groups * GROUP
         busy = row < a_rows and column < b_rows
-        choose_a(a_chosen, a_order, a_first + a_row, a_rows - a_row, one, 0)
-        choose_b(b_chosen, b_order, b_first + b_row, b_rows - b_row, one, 0)
+        choose_a(a_chosen, a_order, a_row, a_rows - a_row, one, 0)
+        choose_b(b_chosen, b_order, b_row, b_rows - b_row, one, 0)
         ones, zeros = sixteen(four(splat(1.0, out))), sixteen(four(splat(0.0, out)))
         result = zeros
         for number in range(layers.shape[0]):
