@@ -71,6 +71,8 @@ def _beside(target: Path) -> Iterator[Path]:
         new.touch(0o600 if target.exists() else 0o666, exist_ok=False)
         yield new
     except OSError as error:
+        if error.filename is not None and str(error.filename) != str(new):
+            raise  # what was to be written comes from another file
         raise OSError(
             error.errno,
             f"{error.strerror or error}, so nothing was written there; an older file is as it was",

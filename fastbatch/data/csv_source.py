@@ -117,7 +117,7 @@ class CSVSource:
 
     def _table(self, first: int, last: int, kinds: dict[str, str]) -> Any:
         """From one remembered place to another; what has no kind is guessed."""
-        with self._path.open("rb") as file:
+        with located(str(self._path)), self._path.open("rb") as file:
             file.seek(self._places[first])
             text = file.read(self._places[last] - self._places[first])
         start, stop = first * _LINES, min(last * _LINES, len(self))

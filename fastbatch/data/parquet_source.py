@@ -117,7 +117,10 @@ class ParquetSource:
         last = self._last
         if last is None or last[0] != group:
             path, metadata, number = self._groups[group]
-            with self._parquet.ParquetFile(path, metadata=metadata) as file:
+            with (
+                located(str(path)),
+                self._parquet.ParquetFile(path, metadata=metadata) as file,
+            ):
                 table = file.read_row_group(number, self._selection.columns, use_threads=False)
             self._last = last = group, self._selection.of(table, path)
         return last[1]

@@ -78,3 +78,9 @@ def located(where: str) -> Iterator[None]:
         raise ValueError(f"{where}: {error}") from error
     except TypeError as error:
         raise TypeError(f"{where}: {error}") from error
+    except OSError as error:
+        if error.errno is None:  # so pyarrow says that a file is damaged
+            raise ValueError(f"{where}: {error}") from error
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, where) from error
+        raise

@@ -82,7 +82,11 @@ class Selection:
             texts: Array = compute.utf8_trim_whitespace(column.fill_null("")).to_numpy()
             return texts
         numbers = arrays.numeric(f"column {name!r} of {path}", _array(column))
-        return texts_of(numbers.astype(np.float64)) if is_categorical else numbers
+        if not is_categorical:
+            return numbers
+        if name in self._targets and numbers.dtype == bool:
+            return numbers.astype(str).astype(object)
+        return texts_of(numbers.astype(np.float64))
 
 
 def _array(column: Any) -> Array:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from calling import QUICK, refused, rows, write
 from pyarrow import parquet
@@ -146,6 +147,25 @@ def test_what_is_wrong_in_a_later_block_leaves_the_old_answers_alone(
         assert message in refused(capsys, *asked)
         assert answers.read_text() == "the old ones"
         assert set(tmp_path.iterdir()) == before
+
+
+def test_a_damaged_file_is_named_and_not_the_one_to_be_written(
+    folder, tmp_path, monkeypatch, capsys
+):
+    model, data, answers = (tmp_path / name for name in ("model", "data.parquet", "answers.csv"))
+    train(folder / "pets.csv", "--target", "weight", *QUICK, "--output", model)
+    kinds, numbers = pa.array(["cat"] * 40), pa.array(np.arange(40.0))
+    table = pa.table({"kind": kinds, "count": numbers, "age": numbers})
+    parquet.write_table(table, data, row_group_size=20)
+    last = parquet.read_metadata(data).row_group(1).column(2)
+    start = last.dictionary_page_offset
+    content = bytearray(data.read_bytes())
+    content[start : start + last.total_compressed_size] = bytes(last.total_compressed_size)
+    data.write_bytes(content)
+    monkeypatch.setattr(predict, "_BLOCK", 40)
+    line = refused(capsys, "predict", model, data, "--stream", "--output", answers)
+    assert line.startswith(f"fastbatch predict: {data}: ")
+    assert not answers.exists()
 
 
 @pytest.mark.parametrize(

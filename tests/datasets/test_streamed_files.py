@@ -49,6 +49,7 @@ CSV = {
 PARQUET = {
     "text": pa.array(["x", "y", "x"]),
     "categories": pa.array(["x", "y", "x"]).dictionary_encode(),
+    "truth values": pa.array([True, False, True]),
     "few whole numbers": pa.array([3, 5, 3], "int8"),
     "many whole numbers": pa.array(range(MANY)),
     "whole numbers that are floating": pa.array([1.0, 2.0, 1.0]),
@@ -81,11 +82,6 @@ def test_parquet_is_understood_as_when_it_is_read(case, table):
     targets = PARQUET[case]
     b = pa.array(["u", "v", "w"] * 40)[: len(targets)]
     assert_same(table(a=range(len(targets)), b=b, t=targets), target="t")
-
-
-def test_truth_values_of_parquet_are_classes(table):
-    source = datasets.stream(table(a=range(3), t=[True, False, True]), "t")
-    assert PreparedSource(source).preparation.classes == ("0", "1")
 
 
 def test_columns_have_names_or_indices_and_may_be_weights_or_categories(table):

@@ -12,7 +12,8 @@ import pytest
 
 import fastbatch as fb
 from fastbatch.commands import main
-from fastbatch.replacement import check_writable
+from fastbatch.data.source import located
+from fastbatch.replacement import check_writable, replacement
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits and rights of POSIX")
 
@@ -203,3 +204,10 @@ def test_the_command_trains_nothing_that_it_could_not_save(capsys, tmp_path):
         assert main(["train", *options, "--output", str(path)]) != 0
         printed, said = capsys.readouterr()
         assert not printed and said.count("\n") == 1 and str(path) in said
+
+
+def test_an_error_of_reading_names_the_file_that_was_read(tmp_path):
+    with pytest.raises(OSError) as caught, replacement(tmp_path / "new"), located("old"):
+        raise OSError(errno.EIO, "broken")
+    assert (caught.value.filename, caught.value.strerror) == ("old", "broken")
+    assert not list(tmp_path.iterdir())
