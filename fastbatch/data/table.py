@@ -84,7 +84,7 @@ class Selection:
         numbers = arrays.numeric(f"column {name!r} of {path}", _array(column))
         if not is_categorical:
             return numbers
-        if name in self._targets and numbers.dtype == bool:
+        if name in self._targets and numbers.dtype == bool:  # classes, called as by NumPy
             return numbers.astype(str).astype(object)
         return texts_of(numbers.astype(np.float64))
 
