@@ -5,8 +5,10 @@ are part of the determinism contract, hence only arithmetic that rounds alike on
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -176,8 +178,19 @@ SAMPLERS = {sampler.__name__: sampler for sampler in (shuffle, sequential, repla
 
 
 def check(sampler: Any) -> Sampler:
-    """Return `sampler` if it is a name or a function."""
-    return sampler if callable(sampler) else one_of("sampler", sampler, SAMPLERS)
+    """Return `sampler` if it is a name, an `Order`, or a function that can be one."""
+    if not callable(sampler):
+        return one_of("sampler", sampler, SAMPLERS)
+    if weighs(sampler):
+        with suppress(ValueError):  # some functions in C do not tell what they take
+            try:
+                signature(sampler).bind("losses", "norms")
+            except TypeError:
+                raise TypeError(
+                    f"sampler {sampler!r} does not take two arguments, the losses and the norms "
+                    "of all examples"
+                ) from None
+    return sampler
 
 
 def weighs(sampler: Sampler) -> bool:

@@ -504,6 +504,18 @@ def test_an_order_that_is_none_is_refused(rows):
         epoch_of(samplers.Order(lambda examples, epoch: rows), 3, 2)
 
 
+@pytest.mark.parametrize("function", [lambda losses: losses, fb.Constant(0.1), samplers.Order])
+def test_a_function_of_anything_else_is_refused_at_once(function):
+    net = fb.Network([fb.Dense(1)], 1, "huber", backend="reference")
+    with pytest.raises(TypeError, match="does not take two arguments, the losses and the norms"):
+        fb.Trainer(net, sampler=function)
+
+
+@pytest.mark.parametrize("function", [np.maximum, max, lambda *both: both[0]])
+def test_functions_that_may_take_losses_and_norms_are_taken(function):
+    assert samplers.check(function) is function
+
+
 def test_a_saved_order_has_to_be_given_again(tmp_path):
     net = fb.Network([fb.Dense(1)], 1, "huber", backend="reference")
     order = fb.Order(lambda N, epoch: np.arange(N))

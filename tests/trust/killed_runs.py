@@ -76,12 +76,12 @@ def at_random_moments(backend, kills, folder):
     seconds = time.perf_counter() - start
     draw, killed = random.Random(0), 0
     for run in itertools.count():
-        path, epoch, status = folder / f"run{run}", 0, None
+        path, epoch, status, latest = folder / f"run{run}", 0, None, seconds
         while status != 0:
-            moment = draw.uniform(0, seconds)
+            moment = draw.uniform(0, latest)
             status = status_of_child(lambda path=path: go_on(backend, path), moment)
             killed += status != 0
-            seconds *= 1.01  # so that it comes to an end on a machine that has become busy
+            latest *= 1.01  # so that it comes to an end on a machine that has become busy
             if path.exists():
                 trainer = fb.Trainer.load(path)
                 assert trainer.epoch >= epoch, "it has gone back"

@@ -195,6 +195,12 @@ def test_parameters_that_are_no_numbers_are_refused(good, number):
     assert loaded(good, signed(tensors, json.dumps(description))) is None
 
 
+def test_a_schedule_in_place_of_a_sampler_is_refused(good):
+    tensors, description = parts(good)
+    description["sampler"] = {"type": "Constant", "lr": 0.1}
+    assert loaded(good, signed(tensors, json.dumps(description))) is None
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how much memory is in use")
 def test_hostile_files_are_refused_with_little_memory_and_time_and_run_nothing(tmp_path):
