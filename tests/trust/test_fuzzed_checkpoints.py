@@ -148,7 +148,9 @@ def tensors_like(draw, tensors):
         elif action == "size":
             tensor = tensor.reshape(-1)[: draw(st.integers(0, tensor.size))].copy()
         elif tensor.size and tensor.dtype.kind == "f":
-            tensor.flat[draw(st.integers(0, tensor.size - 1))] = draw(st.sampled_from(NUMBERS))
+            place, number = draw(st.integers(0, tensor.size - 1)), draw(st.sampled_from(NUMBERS))
+            with np.errstate(over="ignore"):  # of float16
+                tensor.flat[place] = number
         tensors[name] = tensor
         if not tensors:
             break
